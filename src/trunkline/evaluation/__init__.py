@@ -1,0 +1,1 @@
+"""Scores, the composite, and what sharing did to each task."""

@@ -1,0 +1,1 @@
+"""One ONNX file that takes raw rows, checked against torch before anyone may use it."""

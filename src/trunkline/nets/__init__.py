@@ -1,0 +1,1 @@
+"""The network: embeddings, one trunk, a form of sharing, a head per task."""

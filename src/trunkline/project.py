@@ -1,0 +1,156 @@
+"""The whole of params.yaml, composed of every room's declaration.
+
+Read once, with ruamel (YAML 1.2, as DVC reads it), into frozen objects. A project knows which of its sections a
+stage may read, so that what dvc.yaml lists under `params` cannot drift from what a stage uses.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from trunkline.balance import Balance, EqualWeights
+from trunkline.columns import Column
+from trunkline.data.declarations import Data, EqualDraws, Rebalance, Split, Validation, names_of
+from trunkline.declared import Declared, did_you_mean, explain
+from trunkline.errors import EnvironmentFault, ParamsError
+from trunkline.export.declarations import Export
+from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing, Trunk
+from trunkline.tasks import Task
+from trunkline.training.declarations import Calibration, Training
+
+PARAMS = "params.yaml"
+TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+RESERVED_COLUMNS = ("drop", "side", "reason", "rejected")
+LARGEST_PARAMS = 4_000_000  # bytes
+
+
+class Project(Declared):
+    """Everything that decides what a run does."""
+
+    version: Literal[1] = Field(description="Format of this file.")
+    seed: int = Field(0, ge=0, lt=2**31, description="The one source of chance: same seed, same bytes.")
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of training and export. More threads, other last bits.")
+    data: Data = Field(description="Where rows come from and what identifies one.")
+    columns: dict[str, Column] = Field(min_length=1, description="The inputs, by column name.")
+    tasks: dict[str, Task] = Field(min_length=1, description="The targets to learn together, by task name.")
+    validation: Validation = Field(Validation(), description="What the data must be before anything is learned from it.")
+    split: Split = Field(description="Which rows train, which choose, which judge.")
+    rebalance: Rebalance = Field(EqualDraws(), description="How often each row of a task is drawn.")
+    trunk: Trunk = Field(MLPTrunk(), description="The layers that all tasks share.")
+    sharing: Sharing = Field(HardSharing(), description="How the tasks share the trunk.")
+    balance: Balance = Field(EqualWeights(), description="How the tasks' losses become one step.")
+    training: Training = Field(Training(), description="One recipe for every arm, shared and alone.")
+    calibration: Calibration = Field(Calibration(), description="How confidences are corrected before export.")
+    export: Export = Field(Export(), description="The file that leaves the pipeline.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Project:
+        for problem in _contradictions(self):
+            raise ValueError(problem)
+        return self
+
+    @property
+    def needed_columns(self) -> list[str]:
+        """Every column of the data that this project reads, each once, in a stable order."""
+        split = self.split
+        of_split = split.columns if split.kind == "group" else [] if split.kind == "random" else [split.column]
+        targets = [task.target for task in self.tasks.values()]
+        return list(dict.fromkeys([*self.data.key, *self.columns, *targets, *of_split, *self.data.keep]))
+
+
+def _contradictions(project: Project) -> list[str]:
+    problems = []
+    by_target: dict[str, str] = {}
+    for name, task in project.tasks.items():
+        if not TASK_NAME.fullmatch(name):
+            problems.append(f"tasks.{name!r}: a task's name is a letter, then up to 63 letters, digits or _; rename it")
+        if task.target in project.columns:
+            problems.append(
+                f"tasks.{name}.target: column '{task.target}' is also an input, so the model would read the answer; "
+                f"remove it from columns"
+            )
+        if task.target in by_target:
+            problems.append(
+                f"tasks '{by_target[task.target]}' and '{name}' both learn column '{task.target}'; "
+                f"give each its own target"
+            )
+        by_target.setdefault(task.target, name)
+    for column in project.needed_columns:
+        if column in RESERVED_COLUMNS:
+            problems.append(f"column '{column}': trunkline writes a column of that name itself; rename yours")
+    binary = [name for name, task in project.tasks.items() if task.kind == "binary"]
+    for name, others in project.validation.implications.items():
+        for word in [name, *others]:
+            if word not in binary:
+                hint = did_you_mean(word, binary) or f"; binary tasks are {', '.join(binary) or 'none'}"
+                problems.append(f"validation.implications: '{word}' is no binary task{hint}")
+    for name in project.validation.leaks.allow:
+        if name not in project.columns:
+            problems.append(f"validation.leaks.allow: '{name}' is no input column{did_you_mean(name, project.columns)}")
+    outputs = {f"{name}.{part}" for name, task in project.tasks.items() for part in task.output_names}
+    clash = sorted(outputs & set(project.columns))
+    if clash:
+        problems.append(f"columns {names_of(clash)}: the model's output has that name; rename the column or the task")
+    return problems
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML 1.2 as DVC does: `1e-3` is a number, a repeated key is an error, no tag runs code.
+
+    Raises:
+        ParamsError: Missing, unreadable, too large, not YAML; names line and column.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as fault:
+        raise ParamsError(f"{path.name}: not found in {path.parent.resolve()}; go to the project's folder") from fault
+    except OSError as fault:
+        raise EnvironmentFault(f"{path}: cannot be read ({fault.strerror}); fix the permission") from fault
+    if len(raw) > LARGEST_PARAMS:
+        raise ParamsError(f"{path.name}: {len(raw)} bytes is more than the {LARGEST_PARAMS} a params file may have")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise ParamsError(f"{path.name}: byte {fault.start} is not UTF-8; save the file as UTF-8") from fault
+    if text.count("*") > 1000:
+        raise ParamsError(f"{path.name}: has over 1000 '*' signs, as a file that expands without end would")
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as fault:
+        mark = fault.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        problem = " ".join(str(fault.problem or fault.context).split())
+        raise ParamsError(f"{path.name}{where}: {problem}; correct this line") from fault
+    except (YAMLError, ValueError, RecursionError) as fault:
+        raise ParamsError(f"{path.name}: is not YAML ({' '.join(str(fault).split())[:200]})") from fault
+
+
+def parse_project(content: object, where: str = PARAMS) -> Project:
+    """Turn the content of params.yaml into a project.
+
+    Raises:
+        ParamsError: One line per fault, each with its key, what was found and what to do.
+    """
+    if not isinstance(content, dict):
+        held = "nothing" if content is None else f"a {type(content).__name__}"
+        raise ParamsError(f"{where}: holds {held}; expected sections such as data, columns, tasks")
+    try:
+        return Project.model_validate(content)
+    except ValidationError as error:
+        raise explain(error, Project, where) from None
+
+
+def load_project(root: Path = Path()) -> Project:
+    """Read `root/params.yaml`.
+
+    Raises:
+        ParamsError: One line per fault.
+    """
+    return parse_project(read_yaml(root / PARAMS))

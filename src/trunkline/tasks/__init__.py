@@ -1,0 +1,30 @@
+"""A task: one target with its loss, its head's outputs, its prediction and its metrics.
+
+A kind is one file with its torch functions in a private sibling; it is named once, in `Task` below.
+
+    label       what the data holds: true/false, a word, a number; null = this row does not teach this task
+    target      what the loss reads: float32, NaN = no label
+    outputs     what the head gives: float32 [rows, outputs]
+    prediction  what the user gets: probability, label or value, in the target's own unit
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trunkline.tasks.base import Metric, TaskState
+from trunkline.tasks.binary import BinaryTask
+from trunkline.tasks.multiclass import MulticlassTask
+from trunkline.tasks.regression import RegressionTask
+
+Task = Annotated[BinaryTask | MulticlassTask | RegressionTask, Field(discriminator="kind")]
+
+KINDS: dict[str, type[BinaryTask | MulticlassTask | RegressionTask]] = {
+    "binary": BinaryTask,
+    "multiclass": MulticlassTask,
+    "regression": RegressionTask,
+}
+
+__all__ = ["KINDS", "BinaryTask", "Metric", "MulticlassTask", "RegressionTask", "Task", "TaskState"]

@@ -1,0 +1,46 @@
+"""What every task kind has in common."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import Field, model_validator
+
+from trunkline.declared import Declared, did_you_mean
+
+TaskState = dict[str, Any]
+"""What a kind learned from the training labels: plain JSON, with the kind's name under "kind"."""
+
+
+class Metric(NamedTuple):
+    """A score of a task kind: which way is better, what a perfect and a know-nothing prediction get."""
+
+    higher_is_better: bool
+    perfect: float
+
+
+class BaseTask(Declared):
+    """Settings that every task has."""
+
+    target: str = Field(description="Column that holds the label. Rows without a label are skipped for this task only.")
+    weight: float = Field(1.0, gt=0, description="Say of this task in the loss and in the composite; 2.0 counts double.")
+    primary: str | None = Field(
+        None, description="The metric that decides whether sharing helped. Default: the first of the kind's metrics."
+    )
+    max_regret: float | None = Field(
+        None, ge=0, description="Gate: most that sharing may cost this task, in the primary metric's unit. Default: no gate."
+    )
+
+    metrics: ClassVar[dict[str, Metric]]
+
+    @model_validator(mode="after")
+    def _known_primary(self) -> BaseTask:
+        if self.primary is not None and self.primary not in self.metrics:
+            hint = did_you_mean(self.primary, self.metrics)
+            raise ValueError(f"primary '{self.primary}' is unknown; choose one of {', '.join(self.metrics)}{hint}")
+        return self
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric that decides the verdict: as declared, else the first of the kind's metrics."""
+        return self.primary or next(iter(self.metrics))

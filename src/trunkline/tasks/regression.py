@@ -1,0 +1,117 @@
+"""A number.
+
+in      a number per row in the target's own unit, null = no label
+out     <task>.value [rows, 1], in the target's own unit
+loss    squared or Huber error of the target standardised on the training rows, divided by the constant predictor's
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from trunkline.errors import DataError
+from trunkline.tasks.base import BaseTask, Metric, TaskState
+
+HUBER_DELTA = 1.0  # in training standard deviations
+
+
+class RegressionTask(BaseTask):
+    """A target that is a number."""
+
+    kind: Literal["regression"]
+    loss: Literal["squared", "huber"] = Field(
+        "squared", description="squared: predicts the mean; huber: far-off rows count linearly from one sd on."
+    )
+    clip: list[float] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="[low, high]: labels are cut to this range for training only, in the target's unit.",
+    )
+    min: float | None = Field(None, description="Smallest label a row may hold, in the target's unit.")
+    max: float | None = Field(None, description="Largest label a row may hold, in the target's unit.")
+    unit: str | None = Field(None, description="The target's unit, as reports and the model card show it.")
+
+    metrics: ClassVar[dict[str, Metric]] = {
+        "r2": Metric(True, 1.0),
+        "mae": Metric(False, 0.0),
+        "rmse": Metric(False, 0.0),
+    }
+    output_names: ClassVar[tuple[str, ...]] = ("value",)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RegressionTask:
+        if self.clip is not None and self.clip[0] >= self.clip[1]:
+            raise ValueError(f"clip {self.clip} is empty; give [low, high]")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}; swap them")
+        return self
+
+    def fit(self, name: str, labels: np.ndarray[Any, Any]) -> TaskState:
+        """Learn scale and normaliser from the training labels.
+
+        Args:
+            name: The task's name, for the message.
+            labels: float64 [rows], NaN = no label; training rows only.
+
+        Raises:
+            DataError: Fewer than two different labels.
+        """
+        known = labels[np.isfinite(labels)]
+        if not len(known) or known.min() == known.max():
+            held = f"only the value {known[0]:g}" if len(known) else "no value"
+            raise DataError(
+                f"task '{name}': column '{self.target}' has {held} among {len(known)} labelled training rows; "
+                f"a regression task needs labels that differ.\n"
+                f"  Check tasks.{name}.target, or train on another period"
+            )
+        mean_all = float(known.mean())
+        if self.clip:
+            known = np.clip(known, *self.clip)
+        center, spread = float(known.mean()), float(known.std())
+        scaled = (known - center) / spread
+        squared = self.loss == "squared"
+        constant = float(np.mean(scaled**2)) if squared else float(np.mean(_huber(scaled)))
+        return {
+            "kind": "regression",
+            "labelled": len(known),
+            "prevalence": mean_all,
+            "loss": self.loss,
+            "clip": self.clip,
+            "center": center,
+            "spread": spread,
+            "bias": [0.0],
+            "constant_loss": constant,
+            "outputs": 1,
+            "unit": self.unit,
+        }
+
+    @staticmethod
+    def encode(name: str, target: str, values: np.ndarray[Any, Any], state: TaskState) -> np.ndarray[Any, Any]:
+        """Return float32 labels in the target's own unit, NaN for no label; the loss puts them on its scale."""
+        return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+
+    def scores(self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState) -> dict[str, float]:
+        """Score labelled rows.
+
+        Args:
+            truth: Labels in the target's unit [rows].
+            prediction: Values in the target's unit [rows, 1].
+        """
+        from sklearn import metrics
+
+        truth, value = truth.astype(np.float64), prediction[:, 0].astype(np.float64)
+        varied = len(truth) > 1 and truth.min() < truth.max()
+        return {
+            "r2": float(metrics.r2_score(truth, value)) if varied else float("nan"),
+            "mae": float(metrics.mean_absolute_error(truth, value)),
+            "rmse": float(metrics.root_mean_squared_error(truth, value)),
+        }
+
+
+def _huber(scaled: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    size = np.abs(scaled)
+    return np.where(size <= HUBER_DELTA, 0.5 * scaled**2, HUBER_DELTA * (size - 0.5 * HUBER_DELTA))

@@ -1,0 +1,1 @@
+"""Fit one arm: the shared model, or one task alone, by the same recipe."""

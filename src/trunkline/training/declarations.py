@@ -1,0 +1,53 @@
+"""What params.yaml may say about training. Reading it imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from trunkline.declared import Declared
+
+
+class EarlyStop(Declared):
+    """Stop when the composite of the validation rows no longer improves."""
+
+    patience: int = Field(3, ge=1, description="Epochs without a better composite after which training stops.")
+
+
+class Training(Declared):
+    """One recipe for every arm, shared and alone."""
+
+    epochs: int = Field(3, ge=1, le=100_000, description="Passes over the training rows.")
+    batch: int = Field(1024, ge=2, description="Rows per step.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak step size of AdamW.")
+    weight_decay: float = Field(1e-3, ge=0, description="AdamW's decay of the weights per step, times the step size.")
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of all steps in which the step size rises to its peak.")
+    clip: float = Field(1.0, gt=0, description="Largest norm of a step's gradient; longer ones are shortened to it.")
+    unseen_rate: float = Field(
+        0.01, ge=0, lt=0.5, description="Share of categorical values shown as unseen in training, "
+        "so that a new word at prediction time meets a trained embedding."
+    )
+    normalize: Literal["constant", "off"] = Field(
+        "constant", description="constant: divide each loss by that of the best constant prediction, so that no task "
+        "drowns another by its unit; off: raw losses, in the target's own unit."
+    )
+    keep: Literal["last", "best"] = Field(
+        "last", description="Weights kept: of the last, annealed epoch, or of the best by the validation composite. "
+        "With early_stop always the best."
+    )
+    early_stop: EarlyStop | None = Field(None, description="Default: train all epochs.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: a CUDA GPU where there is one (with bfloat16 autocast), else the CPU."
+    )
+    shuffle_rows: int = Field(
+        2_000_000, ge=1, description="Rows held in memory and shuffled together; larger data is shuffled in such blocks."
+    )
+
+
+class Calibration(Declared):
+    """Correct the confidence of classification heads, on validation rows that chose nothing."""
+
+    kind: Literal["slope", "none"] = Field(
+        "slope", description="slope: scale the logits about the training prevalence (temperature); none: leave them."
+    )
