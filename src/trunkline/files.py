@@ -119,6 +119,18 @@ def read_json(path: Path) -> Any:
         ) from fault
 
 
+def read_text(path: Path) -> str:
+    """Read UTF-8 text that a stage wrote.
+
+    Raises:
+        ArtifactError: The file is missing.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as fault:
+        raise ArtifactError(f"{path}: is missing; run `trunkline run` to make it") from fault
+
+
 def sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hex."""
     with open(path, "rb") as handle:

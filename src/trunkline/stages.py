@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from trunkline.files import read_json, read_text, write_json, write_text
 from trunkline.project import Project
 
 INCOMING = Path("data/incoming")
@@ -22,6 +23,7 @@ ENCODED = Path("data/encoded")
 SHARED = Path("models/shared")
 ALONE = Path("models/alone")
 EXPORT = Path("models/export")
+CHECKPOINTS = Path(".trunkline/checkpoints")
 REPORTS = Path("reports")
 
 
@@ -47,27 +49,78 @@ def rebalance(root: Path, project: Project) -> None:
 
 def encode(root: Path, project: Project) -> None:
     """Fit the columns on training rows and write memory-mappable arrays."""
-    raise NotImplementedError
+    from trunkline.data.encode import encode_rows
+
+    encode_rows(project.columns, project.tasks, root / SPLIT, root / ENCODED, project.threads)
 
 
 def train(root: Path, project: Project) -> None:
     """Fit the shared model."""
-    raise NotImplementedError
+    from trunkline.data.encode import Encoded
+    from trunkline.training.arm import shared_arm, train_arm
+
+    encoded = Encoded(root / ENCODED, list(project.tasks))
+    arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training)
+    train_arm(
+        arm, encoded, project.calibration, project.seed, project.threads, root / SHARED, root / CHECKPOINTS, _progress
+    )
 
 
 def baseline(root: Path, project: Project, task: str) -> None:
     """Fit one task alone, by the same recipe."""
-    raise NotImplementedError
+    from trunkline.data.encode import Encoded
+    from trunkline.training.arm import alone_arm, train_arm
+
+    encoded = Encoded(root / ENCODED, [task])
+    arm = alone_arm(task, encoded, project.trunk, project.training)
+    target = root / ALONE / task
+    train_arm(arm, encoded, project.calibration, project.seed, project.threads, target, root / CHECKPOINTS, _progress)
 
 
 def evaluate(root: Path, project: Project) -> None:
     """Score shared and alone on the test rows and write the report."""
-    raise NotImplementedError
+    from trunkline.data.encode import Encoded
+    from trunkline.evaluation.report import render_report
+    from trunkline.training.judge import evaluate_arms
+
+    _remove_strangers(root / ALONE, set(project.tasks))
+    encoded = Encoded(root / ENCODED, list(project.tasks))
+    evaluation = evaluate_arms(project.tasks, encoded, root / SHARED, root / ALONE, project.threads)
+    validation = read_json(root / REPORTS / "validation.json")
+    write_json(root / REPORTS / "evaluation.json", evaluation)
+    history = {"shared": read_text(root / SHARED / "history.tsv")} | {
+        task: read_text(root / ALONE / task / "history.tsv") for task in project.tasks
+    }
+    write_text(root / REPORTS / "report.html", render_report(evaluation, history, validation))
 
 
 def export(root: Path, project: Project) -> None:
     """Write the ONNX file, and refuse it unless it agrees with torch."""
-    raise NotImplementedError
+    from trunkline.data.encode import read_encoder
+    from trunkline.export.publish import Exporter, data_hash, params_hash
+    from trunkline.training.arm import load_arm
+
+    encoder = read_encoder(root / ENCODED)
+    arm = load_arm(root / SHARED, encoder)
+    network, slopes = arm.networks[arm.best_seed], arm.slopes[arm.best_seed]
+    exporter = Exporter(
+        project.export, project.tasks, project.data.key, encoder, network, arm.states, slopes, project.threads
+    )
+    hashes = {"data_sha256": data_hash(root / SPLIT), "params_sha256": params_hash(root / SHARED)}
+    exporter.write(root / SPLIT, root / EXPORT, read_json(root / REPORTS / "evaluation.json"), hashes)
+
+
+def _progress(line: str) -> None:
+    print(line, flush=True)
+
+
+def _remove_strangers(folder: Path, known: set[str]) -> None:
+    """Remove what tasks that are gone left behind; DVC tracks the folder as a whole."""
+    import shutil
+
+    for path in folder.iterdir():
+        if path.name not in known:
+            shutil.rmtree(path)
 
 
 STAGES: dict[str, Callable[..., None]] = {

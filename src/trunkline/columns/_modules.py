@@ -129,3 +129,43 @@ class PrepareTimestamp(nn.Module):
             if state["flag"]:
                 features.append((~known).to(torch.float64))
         return torch.cat(features, dim=1).to(torch.float32) if features else raw[:, :0].to(torch.float32)
+
+
+class Prepare(nn.Module):
+    """All inputs together: raw numbers, moments and codes in, what the trunk reads out.
+
+    Args:
+        states: State of each column by name, in the order of the raw inputs.
+    """
+
+    def __init__(self, states: dict[str, ColumnState]) -> None:
+        super().__init__()
+        self.places = {kind: _places(states, kind) for kind in ("numeric", "timestamp", "categorical")}
+        self.numeric = PrepareNumeric(_of_kind(states, "numeric")) if self.places["numeric"] else None
+        self.timestamp = PrepareTimestamp(_of_kind(states, "timestamp")) if self.places["timestamp"] else None
+
+    def forward(self, raw: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return features float32 [rows, width] and codes int64 [rows, categorical columns].
+
+        Args:
+            raw: One tensor [rows, 1] per column: float64, int64 seconds, or int64 codes from the front graph.
+        """
+        features = []
+        if self.numeric is not None:
+            features.append(self.numeric(torch.cat([raw[place] for place in self.places["numeric"]], dim=1)))
+        if self.timestamp is not None:
+            features.append(self.timestamp(torch.cat([raw[place] for place in self.places["timestamp"]], dim=1)))
+        codes = [raw[place] for place in self.places["categorical"]]
+        none = raw[0][:, :0]
+        return (
+            torch.cat(features, dim=1) if features else none.to(torch.float32),
+            torch.cat(codes, dim=1) if codes else none.to(torch.int64),
+        )
+
+
+def _places(states: dict[str, ColumnState], kind: str) -> list[int]:
+    return [place for place, state in enumerate(states.values()) if state["kind"] == kind]
+
+
+def _of_kind(states: dict[str, ColumnState], kind: str) -> list[ColumnState]:
+    return [state for state in states.values() if state["kind"] == kind]

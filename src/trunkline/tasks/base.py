@@ -27,10 +27,6 @@ class BaseTask(Declared):
     primary: str | None = Field(
         None, description="The metric that decides whether sharing helped. Default: the first of the kind's metrics."
     )
-    max_regret: float | None = Field(
-        None, ge=0, description="Gate: most that sharing may cost this task, in the primary metric's unit. Default: no gate."
-    )
-
     metrics: ClassVar[dict[str, Metric]]
 
     @model_validator(mode="after")

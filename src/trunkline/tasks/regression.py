@@ -78,7 +78,7 @@ class RegressionTask(BaseTask):
         return {
             "kind": "regression",
             "labelled": len(known),
-            "prevalence": mean_all,
+            "mean": mean_all,
             "loss": self.loss,
             "clip": self.clip,
             "center": center,

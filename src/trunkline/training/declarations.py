@@ -18,6 +18,9 @@ class EarlyStop(Declared):
 class Training(Declared):
     """One recipe for every arm, shared and alone."""
 
+    seeds: int = Field(
+        1, ge=1, le=100, description="Trainings per arm that differ in initial weights, order of rows and dropout only."
+    )
     epochs: int = Field(3, ge=1, le=100_000, description="Passes over the training rows.")
     batch: int = Field(1024, ge=2, description="Rows per step.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak step size of AdamW.")

@@ -1,0 +1,228 @@
+"""Rows to arrays: columns fitted on training rows, then every side encoded block by block.
+
+    features/<side>.features.npy   float32 [rows, width]      what the trunk reads
+    features/<side>.codes.npy      int32 [rows, columns]      places in the embedding table
+    labels/<task>.npy              float32 [rows of all sides, train first, then validation, then test]
+    labels/<task>.json             what was learned from the task's training labels, and the seal of its array
+    encoder.json, front.onnx       the fitted columns; the same two files make the exported graph
+
+Arrays are plain .npy, opened as memory maps, so that data larger than memory trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trunkline.columns.encoder import Encoder, EncoderRunner
+from trunkline.errors import ArtifactError, DataError
+from trunkline.files import atomic_path, check_seal, read_json, seal, sha256, write_bytes, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from trunkline.columns import Column
+    from trunkline.tasks import Task, TaskState
+
+SIDES = ("train", "validation", "test")
+BLOCK = 65_536  # rows encoded at once
+
+
+def fit_encoder(columns: Mapping[str, Column], rows: pq.ParquetFile) -> Encoder:
+    """Fit every column on the training rows, one column in memory at a time.
+
+    Args:
+        columns: The declared inputs.
+        rows: data/split/rows.parquet, open.
+    """
+    training = _is_side(rows, "train")
+    states = {}
+    for name, column in columns.items():
+        feeds = _feeds(rows.read([name]), [(name, column.kind)])
+        states[name] = column.fit(feeds[name][training, 0])
+    return Encoder(states)
+
+
+def _is_side(rows: pq.ParquetFile, side: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    import pyarrow.compute as pc
+
+    return np.asarray(pc.equal(rows.read(["side"])["side"], side))
+
+
+def _feeds(table: pa.Table | pa.RecordBatch, inputs: list[tuple[str, str]]) -> dict[str, np.ndarray[Any, Any]]:
+    from trunkline.serving.feeds import Input, build_feeds
+
+    feeds, rejected = build_feeds(table, [Input(name, kind) for name, kind in inputs])
+    if rejected:
+        row, reason = next(iter(rejected.items()))
+        raise DataError(f"data/split/rows.parquet: row {row + 1}: {reason}; mend the drop it came from")
+    return feeds
+
+
+def write_features(encoder: Encoder, front: bytes, rows: pq.ParquetFile, folder: Path, threads: int) -> dict[str, int]:
+    """Encode all rows into one pair of arrays per side.
+
+    Args:
+        encoder: The fitted columns.
+        front: Bytes of the string part of the graph.
+        rows: data/split/rows.parquet, open.
+        folder: Where the arrays go.
+        threads: CPU threads for the graph.
+
+    Returns:
+        Rows per side.
+    """
+    from contextlib import ExitStack
+
+    runner = EncoderRunner(encoder, front, threads)
+    sides = rows.read(["side"])["side"].combine_chunks()
+    counts = {side: int(np.count_nonzero(np.asarray(sides) == side)) for side in SIDES}
+    widths = {"features": (encoder.features, np.float32), "codes": (len(encoder.vocabulary_sizes), np.int32)}
+    filled = dict.fromkeys(SIDES, 0)
+    with ExitStack() as stack:
+        arrays = {
+            (side, part): np.lib.format.open_memmap(
+                stack.enter_context(atomic_path(folder / f"{side}.{part}.npy")),
+                mode="w+", dtype=dtype, shape=(counts[side], width),
+            )
+            for side in SIDES
+            for part, (width, dtype) in widths.items()
+        }  # fmt: skip
+        names = [name for name, _ in encoder.inputs]
+        for batch in rows.iter_batches(BLOCK, columns=[*names, "side"]):
+            features, codes = runner(_feeds(batch, encoder.inputs))
+            side_of = np.asarray(batch["side"])
+            for side in SIDES:
+                chosen = side_of == side
+                end = filled[side] + int(np.count_nonzero(chosen))
+                arrays[side, "features"][filled[side] : end] = features[chosen]
+                arrays[side, "codes"][filled[side] : end] = codes[chosen]
+                filled[side] = end
+        for array in arrays.values():
+            array.flush()
+    return counts
+
+
+def read_labels(task: Task, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """Return a target column as its task kind reads it: float64 with NaN, or str objects with None."""
+    import pyarrow as pa
+
+    if task.kind == "multiclass":
+        return column.to_numpy()
+    return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+
+
+def write_labels(name: str, task: Task, rows: pq.ParquetFile, folder: Path) -> None:
+    """Fit one task on its training labels and write all labels of the task, train first.
+
+    Raises:
+        DataError: The training labels cannot teach this kind of task.
+    """
+    labels = read_labels(task, rows.read([task.target])[task.target])
+    sides = np.asarray(rows.read(["side"])["side"].combine_chunks())
+    state = task.fit(name, labels[sides == "train"])
+    encoded = task.encode(name, task.target, labels, state)
+    ordered = np.concatenate([encoded[sides == side] for side in SIDES])
+    path = folder / f"{name}.npy"
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        np.lib.format.write_array(handle, ordered, allow_pickle=False)
+    counts = {side: int(np.count_nonzero(~np.isnan(encoded[sides == side]))) for side in SIDES}
+    write_json(folder / f"{name}.json", {"version": 1, "state": state, "labelled": counts, "sha256": sha256(path)})
+
+
+def encode_rows(
+    columns: Mapping[str, Column], tasks: Mapping[str, Task], source: Path, target: Path, threads: int
+) -> None:
+    """Write every array of data/encoded/ from data/split/.
+
+    Args:
+        columns: The declared inputs.
+        tasks: The declared tasks.
+        source: The split's folder.
+        target: The folder to write.
+        threads: CPU threads for the graph.
+    """
+    import pyarrow.parquet as pq
+
+    check_seal(source)
+    with pq.ParquetFile(source / "rows.parquet", page_checksum_verification=True) as rows:
+        encoder = fit_encoder(columns, rows)
+        front = encoder.front().SerializeToString(deterministic=True)
+        counts = write_features(encoder, front, rows, target / "features", threads)
+        for name, task in tasks.items():
+            write_labels(name, task, rows, target / "labels")
+    write_json(target / "encoder.json", encoder.to_json())
+    write_bytes(target / "front.onnx", front)
+    seal(target, ["encoder.json", "front.onnx"])
+    names = [f"{side}.{part}.npy" for side in SIDES for part in ("features", "codes")]
+    seal(target / "features", names, rows=counts, encoder=sha256(target / "encoder.json"))
+
+
+def read_encoder(folder: Path) -> Encoder:
+    """Read the fitted columns of data/encoded.
+
+    Raises:
+        ArtifactError: encoder.json is missing or was altered.
+    """
+    check_seal(folder, ["encoder.json"])
+    return Encoder.from_json(read_json(folder / "encoder.json"))
+
+
+class Arrays:
+    """One side of data/encoded/, as memory maps.
+
+    Attributes:
+        features: float32 [rows, width].
+        codes: int32 [rows, categorical columns].
+        labels: float32 [rows] per task, NaN = no label.
+    """
+
+    def __init__(self, folder: Path, side: str, tasks: list[str]) -> None:
+        rows = read_json(folder / "features" / "manifest.json")["rows"]
+        before = sum(rows[earlier] for earlier in SIDES[: SIDES.index(side)])
+        self.features = np.load(folder / "features" / f"{side}.features.npy", mmap_mode="r")
+        self.codes = np.load(folder / "features" / f"{side}.codes.npy", mmap_mode="r")
+        self.labels = {
+            task: np.load(folder / "labels" / f"{task}.npy", mmap_mode="r")[before : before + rows[side]]
+            for task in tasks
+        }
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+class Encoded:
+    """data/encoded/ as training and evaluation read it: checked once, opened on demand.
+
+    Args:
+        folder: data/encoded.
+        tasks: The tasks whose labels are wanted, in order.
+
+    Raises:
+        ArtifactError: An array is missing or was altered.
+    """
+
+    def __init__(self, folder: Path, tasks: list[str]) -> None:
+        self.folder, self.tasks = folder, tasks
+        self.encoder = read_encoder(folder)
+        if check_seal(folder / "features")["encoder"] != sha256(folder / "encoder.json"):
+            raise ArtifactError(f"{folder / 'encoder.json'}: did not make the features beside it; run `trunkline run`")
+        described = {task: read_json(folder / "labels" / f"{task}.json") for task in tasks}
+        for task, content in described.items():
+            path = folder / "labels" / f"{task}.npy"
+            if not path.exists() or sha256(path) != content["sha256"]:
+                raise ArtifactError(f"{path}: is missing or was altered after it was written; run `trunkline run`")
+        self.states: dict[str, TaskState] = {task: content["state"] for task, content in described.items()}
+        self.labelled: dict[str, dict[str, int]] = {task: content["labelled"] for task, content in described.items()}
+
+    def side(self, name: str) -> Arrays:
+        """Open one side: "train", "validation" or "test"."""
+        return Arrays(self.folder, name, self.tasks)
+
+    def sides(self) -> Iterator[Arrays]:
+        """Open the three sides in order."""
+        return (self.side(name) for name in SIDES)

@@ -1,0 +1,128 @@
+"""The model's card: what the file takes and gives, for programs (card.json) and for people (MODEL_CARD.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from trunkline.columns import KINDS
+from trunkline.columns.encoder import Encoder
+from trunkline.columns.timestamp import MISSING_TIME
+from trunkline.export.declarations import Export
+from trunkline.tasks import TaskState
+
+FORMAT = 1
+MISSING: dict[str, Any] = {"numeric": "NaN", "categorical": "", "timestamp": MISSING_TIME}
+
+
+def describe(
+    export: Export, encoder: Encoder, states: dict[str, TaskState], key: list[str], evaluation: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what is known of the model before its bytes exist.
+
+    Args:
+        export: The declared export.
+        encoder: The fitted columns.
+        states: The tasks' states by name.
+        key: Columns that identify a row.
+        evaluation: reports/evaluation.json.
+    """
+    tasks = {}
+    for name, scored in evaluation["tasks"].items():
+        parts = ("kind", "labelled", "primary", "higher_is_better", "exported", "alone", "transfer")
+        tasks[name] = {part: scored[part] for part in parts}
+    return {
+        "format": FORMAT,
+        "name": export.name,
+        "description": export.description,
+        "opset": 20,
+        "inputs": [
+            {"name": name, "kind": kind, "type": KINDS[kind].raw_type, "missing": MISSING[kind]}
+            for name, kind in encoder.inputs
+        ],
+        "outputs": outputs(states),
+        "key": key,
+        "tasks": tasks,
+        "composite": evaluation["composite"],
+        "gates": evaluation["gates"],
+        "deployable": evaluation["deployable"],
+    }
+
+
+def outputs(states: dict[str, TaskState]) -> list[dict[str, Any]]:
+    """Return a description of every output of the graph, in its order."""
+    described: list[dict[str, Any]] = []
+    for name, state in states.items():
+        part = "value" if state["kind"] == "regression" else "probability"
+        described.append({"name": f"{name}.{part}", "task": name, "kind": state["kind"], "part": part})
+        if state["kind"] == "regression":
+            described[-1] |= {"unit": state["unit"], "spread": state["spread"]}
+        if state["kind"] == "multiclass":
+            described[-1] |= {"classes": state["classes"]}
+    for name, state in states.items():
+        if state["kind"] == "multiclass" or state.get("threshold") is not None:
+            words = state.get("classes", ["false", "true"])
+            described.append(
+                {"name": f"{name}.label", "task": name, "kind": state["kind"], "part": "label", "classes": words,
+                 "threshold": state.get("threshold")}
+            )  # fmt: skip
+    return described
+
+
+def golden(session: Any, feeds: dict[str, np.ndarray[Any, Any]], rows: int) -> dict[str, Any]:
+    """Return a few rows with their outputs: real ones, and last one where everything is missing."""
+    chosen = {name: value[: rows - 1] for name, value in feeds.items()}
+    blank: dict[str, Any] = {"float64": np.nan, "object": "", "int64": MISSING_TIME}
+    sample = {
+        name: np.concatenate([value, np.array([[blank[str(value.dtype)]]], dtype=value.dtype)])
+        for name, value in chosen.items()
+    }
+    names = [output.name for output in session.get_outputs()]
+    return {
+        "inputs": {name: [_plain(cell) for cell in value[:, 0].tolist()] for name, value in sample.items()},
+        "outputs": {name: value.tolist() for name, value in zip(names, session.run(names, sample), strict=True)},
+    }
+
+
+def _plain(cell: Any) -> Any:
+    missing = cell == MISSING_TIME or (isinstance(cell, float) and not np.isfinite(cell))
+    return None if missing else cell
+
+
+def digest(content: bytes) -> str:
+    """Return the sha256 of the model's bytes, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def markdown(card: dict[str, Any], license_name: str | None) -> str:
+    """Return MODEL_CARD.md, with the front matter that model hubs read."""
+    lines = ["---", f"license: {license_name or 'unknown'}", "library_name: onnx", "tags: [multi-task, tabular]", "---", ""]
+    lines += [f"# {card['name']}", "", card["description"] or "A shared model for several targets.", ""]
+    lines += [f"sha256 of model.onnx: `{card['sha256']}`", "", "## What it takes", ""]
+    lines += ["One tensor `[rows, 1]` per column, named as the column.", "", "| column | type | missing |", "|---|---|---|"]
+    lines += [f"| `{column['name']}` | {column['type']} | `{column['missing']!r}` |" for column in card["inputs"]]
+    lines += ["", "Words never seen in training are allowed.", "", "## What it gives", "", "| output | meaning |", "|---|---|"]
+    lines += [f"| `{output['name']}` | {_meaning(output)} |" for output in card["outputs"]]
+    lines += ["", "## How good it is", "", "On the test rows, as this file scores them.", ""]
+    lines += ["| task | labelled test rows | metric | this file | trained alone | verdict on sharing |", "|---|---|---|---|---|---|"]
+    for name, task in card["tasks"].items():
+        metric = task["primary"]
+        lines.append(
+            f"| {name} | {task['labelled']['test']:,} | {metric} | {task['exported'][metric]:.4f} | {task['alone'][metric]:.4f} "
+            f"| {task['transfer']['verdict']} |"
+        )
+    agreed = card["parity"]
+    lines += ["", f"Agrees with torch on {agreed['real_rows']:,} real and {agreed['boundary_rows']:,} boundary rows."]
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(output: dict[str, Any]) -> str:
+    task = output["task"]
+    if output["part"] == "value":
+        return f"{task}, in {output['unit'] or 'the unit of its target'}"
+    if output["part"] == "label":
+        return f"the likeliest class of {task}" if output["threshold"] is None else f"true from {output['threshold']} on"
+    classes = output.get("classes")
+    return f"calibrated probability of {', '.join(classes)}" if classes else f"calibrated probability that {task} is true"

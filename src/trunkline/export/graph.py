@@ -1,0 +1,184 @@
+"""One ONNX graph from raw rows to named, calibrated predictions.
+
+    front   a LabelEncoder per categorical column     words to codes
+    core    the torch modules, traced                 numbers, moments and codes to predictions
+    back    comparisons and lookups                   probabilities to labels
+
+Everything that names a machine is stripped (the exporter leaves absolute paths and stack traces in each node),
+names are made anew and the file is serialised deterministically: same weights, same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trunkline.columns.encoder import Encoder, code_name
+from trunkline.nets.network import Network
+from trunkline.tasks import TaskState
+from trunkline.tasks._modules import Predict
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 20
+IR_VERSION = 10
+
+
+class Model(nn.Module):
+    """Prepared inputs, network and predictions as one module over separate input columns.
+
+    Args:
+        encoder: The fitted columns.
+        network: The fitted network.
+        states: The tasks' states, in the order of the heads.
+        slopes: Calibration slope per task.
+    """
+
+    def __init__(self, encoder: Encoder, network: Network, states: list[TaskState], slopes: list[float]) -> None:
+        super().__init__()
+        self.prepare, self.network, self.predict = encoder.prepare(), network, Predict(states, slopes)
+
+    def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
+        """Return one prediction per task for raw inputs [rows, 1] each, in the encoder's order."""
+        features, codes = self.prepare(list(raw))
+        return tuple(self.predict(self.network(features, codes)))
+
+
+def example_inputs(encoder: Encoder, rows: int = 2) -> tuple[Tensor, ...]:
+    """Return inputs of the right types for tracing."""
+    types = {"numeric": torch.float64, "categorical": torch.int64, "timestamp": torch.int64}
+    return tuple(torch.zeros(rows, 1, dtype=types[kind]) for _, kind in encoder.inputs)
+
+
+def build_graph(model: Model, encoder: Encoder, tasks: dict[str, TaskState], properties: dict[str, str]) -> bytes:
+    """Return the bytes of the whole ONNX model.
+
+    Args:
+        model: The torch side, in evaluation mode.
+        encoder: The fitted columns.
+        tasks: The tasks' states by name, in the order of the heads.
+        properties: The only metadata the file carries.
+    """
+    import onnx
+    from onnx import helper
+
+    core = _trace(model.eval(), encoder, tasks)
+    front = encoder.front()
+    back_nodes, back_values, outputs = _labels(tasks)
+    graph = helper.make_graph(
+        [*front.graph.node, *core.graph.node, *back_nodes],
+        "trunkline",
+        [_input(name, kind) for name, kind in encoder.inputs],
+        [*_predictions(tasks), *outputs],
+        initializer=[*core.graph.initializer, *back_values],
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", 4)]
+    merged = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="trunkline")
+    helper.set_model_props(merged, dict(sorted(properties.items())))
+    onnx.checker.check_model(merged, full_check=True)
+    return bytes(merged.SerializeToString(deterministic=True))
+
+
+def _trace(model: Model, encoder: Encoder, tasks: dict[str, TaskState]) -> onnx.ModelProto:
+    names = [code_name(name) if kind == "categorical" else name for name, kind in encoder.inputs]
+    inputs = example_inputs(encoder)
+    with warnings.catch_warnings(), _quiet("torch.onnx"):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model, inputs, dynamo=True, opset_version=OPSET, verbose=False, external_data=False,
+            dynamic_shapes=(tuple({0: "rows"} for _ in inputs),),
+            input_names=names, output_names=[_main_output(name, state) for name, state in tasks.items()],
+        )  # fmt: skip
+    assert program is not None
+    return _renamed(program.model_proto, set(names) | {_main_output(n, s) for n, s in tasks.items()})
+
+
+class _quiet:
+    """Silences a logger for a while: the exporter reports what is no concern of the user."""
+
+    def __init__(self, name: str) -> None:
+        self.logger = logging.getLogger(name)
+
+    def __enter__(self) -> None:
+        self.level = self.logger.level
+        self.logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *fault: object) -> None:
+        self.logger.setLevel(self.level)
+
+
+def _renamed(core: onnx.ModelProto, kept: set[str]) -> onnx.ModelProto:
+    """Give every inner value and node a name that says only its place, and drop what the exporter noted."""
+    if core.functions:
+        raise RuntimeError("the exporter left model-local functions in the graph")
+    names: dict[str, str] = {"": ""}
+
+    def new(name: str) -> str:
+        return names.setdefault(name, name if name in kept else f"core/{len(names)}")
+
+    for initializer in core.graph.initializer:
+        initializer.name = new(initializer.name)
+        initializer.ClearField("doc_string")
+        del initializer.metadata_props[:]
+    for place, node in enumerate(core.graph.node):
+        if any(attribute.HasField("g") for attribute in node.attribute):
+            raise RuntimeError(f"node {node.name} holds a graph of its own")
+        node.input[:] = [new(name) for name in node.input]
+        node.output[:] = [new(name) for name in node.output]
+        node.name = f"core/{place}/{node.op_type}"
+        node.ClearField("doc_string")
+        del node.metadata_props[:]
+    return core
+
+
+def _main_output(name: str, state: TaskState) -> str:
+    return f"{name}.{'value' if state['kind'] == 'regression' else 'probability'}"
+
+
+def _input(name: str, kind: str) -> Any:
+    from onnx import TensorProto, helper
+
+    types = {"numeric": TensorProto.DOUBLE, "categorical": TensorProto.STRING, "timestamp": TensorProto.INT64}
+    return helper.make_tensor_value_info(name, types[kind], ["rows", 1])
+
+
+def _predictions(tasks: dict[str, TaskState]) -> list[Any]:
+    from onnx import TensorProto, helper
+
+    return [
+        helper.make_tensor_value_info(_main_output(name, state), TensorProto.FLOAT, ["rows", state["outputs"]])
+        for name, state in tasks.items()
+    ]
+
+
+def _labels(tasks: dict[str, TaskState]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Nodes, constants and outputs that turn probabilities into words, for the tasks that give a label."""
+    from onnx import TensorProto, helper
+
+    nodes, constants, outputs = [], [], []
+    for name, state in tasks.items():
+        words = ["false", "true"] if state["kind"] == "binary" else state.get("classes")
+        if words is None or (state["kind"] == "binary" and state["threshold"] is None):
+            continue
+        place, probability = f"back/{name}/place", f"{name}.probability"
+        if state["kind"] == "binary":
+            constants.append(helper.make_tensor(f"back/{name}/threshold", TensorProto.FLOAT, [], [state["threshold"]]))
+            nodes.append(
+                helper.make_node("GreaterOrEqual", [probability, f"back/{name}/threshold"], [f"back/{name}/over"])
+            )
+            nodes.append(helper.make_node("Cast", [f"back/{name}/over"], [place], to=TensorProto.INT64))
+        else:
+            nodes.append(helper.make_node("ArgMax", [probability], [place], axis=1, keepdims=1))
+        constants.append(
+            helper.make_tensor(f"back/{name}/words", TensorProto.STRING, [len(words)], [w.encode() for w in words])
+        )
+        nodes.append(helper.make_node("Gather", [f"back/{name}/words", place], [f"{name}.label"]))
+        outputs.append(helper.make_tensor_value_info(f"{name}.label", TensorProto.STRING, ["rows", 1]))
+    for node in nodes:
+        node.name = f"{node.output[0]}/{node.op_type}"
+    return nodes, constants, outputs

@@ -1,0 +1,119 @@
+"""The exported file must say what torch says: on real rows, at the edges of every column, alone and in batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from trunkline.columns import KINDS
+from trunkline.columns.encoder import Encoder
+from trunkline.errors import GateError
+from trunkline.export.graph import Model
+from trunkline.tasks import TaskState
+
+TOLERANCE = 1e-5  # on probabilities; on values 1e-5 of the value plus 1e-5 of the target's standard deviation
+FEWEST_ROWS = 10_000
+
+Feeds = dict[str, np.ndarray[Any, Any]]
+
+
+def open_session(model: bytes, threads: int) -> Any:
+    """Open the file as a service would: one provider, quiet, no spinning threads."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def boundary_feeds(encoder: Encoder, generator: np.random.Generator, rows: int = 512) -> Feeds:
+    """Return rows made of every column's edge values: each edge at least once, then mixed at random.
+
+    Missing values, infinities, unseen words, ends of days and the ends of the int64 range are among them.
+    """
+    feeds: Feeds = {}
+    for name, state in encoder.states.items():
+        kind = KINDS[state["kind"]]
+        types: dict[str, Any] = {"float64": np.float64, "string": object, "int64": np.int64}
+        edges = np.array(kind.boundary(state), dtype=types[kind.raw_type])
+        extra = edges[generator.integers(0, len(edges), max(0, rows - len(edges)))]
+        feeds[name] = np.concatenate([edges, extra])[:rows, None]
+    return feeds
+
+
+def torch_predictions(model: Model, encoder: Encoder, feeds: Feeds) -> list[np.ndarray[Any, Any]]:
+    """Return torch's predictions for raw feeds; words become codes by the fitted vocabulary, in Python."""
+    raw = []
+    for name, state in encoder.states.items():
+        value = feeds[name]
+        if state["kind"] == "categorical":
+            place = {word: code for code, word in enumerate(state["vocabulary"], start=2)} | {"": 1}
+            value = np.array([[place.get(str(word), 0)] for word in value[:, 0]], dtype=np.int64).reshape(-1, 1)
+        raw.append(torch.from_numpy(np.array(value)))
+    with torch.inference_mode():
+        return [prediction.numpy() for prediction in model(*raw)]
+
+
+def check_parity(
+    model: Model, graph: bytes, encoder: Encoder, tasks: dict[str, TaskState], real: Feeds, seed: int, threads: int
+) -> dict[str, Any]:
+    """Compare the file with torch.
+
+    Args:
+        model: The torch side, in evaluation mode.
+        graph: Bytes of the ONNX file.
+        encoder: The fitted columns.
+        tasks: The tasks' states by name.
+        real: Raw feeds of real rows.
+        seed: Draws the mixed boundary rows.
+        threads: CPU threads of onnxruntime.
+
+    Returns:
+        Rows compared and the largest difference per task, for the card.
+
+    Raises:
+        GateError: They differ by more than the tolerance, or differ between one row and many.
+    """
+    session = open_session(graph, threads)
+    edges = boundary_feeds(encoder, np.random.default_rng(seed))
+    largest = dict.fromkeys(tasks, 0.0)
+    for feeds in (real, edges):
+        expected = torch_predictions(model, encoder, feeds)
+        _compare(session, tasks, feeds, expected, "in one batch", largest)
+    single = {name: value[:1] for name, value in edges.items()}
+    _compare(session, tasks, single, [part[:1] for part in torch_predictions(model, encoder, edges)], "alone", largest)
+    empty = {name: value[:0] for name, value in edges.items()}
+    _compare(session, tasks, empty, [part[:0] for part in torch_predictions(model, encoder, single)], "of none", largest)
+    count = len(next(iter(real.values())))
+    return {"real_rows": count, "boundary_rows": len(next(iter(edges.values()))), "largest_difference": largest}
+
+
+def _compare(
+    session: Any,
+    tasks: dict[str, TaskState],
+    feeds: Feeds,
+    expected: list[np.ndarray[Any, Any]],
+    batch: str,
+    largest: dict[str, float],
+) -> None:
+    parts = [f"{name}.{'value' if s['kind'] == 'regression' else 'probability'}" for name, s in tasks.items()]
+    for (name, state), found, wanted in zip(tasks.items(), session.run(parts, feeds), expected, strict=True):
+        if not len(wanted):
+            continue
+        allowed = np.full_like(wanted, TOLERANCE, dtype=np.float64)
+        if state["kind"] == "regression":
+            allowed = TOLERANCE * np.abs(wanted) + TOLERANCE * state["spread"]
+        difference = np.abs(found.astype(np.float64) - wanted)
+        largest[name] = max(largest[name], float(difference.max()))
+        if not (difference <= allowed).all():  # also refuses NaN
+            row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference - allowed).max(axis=1)))
+            raw = {column: value[row, 0] for column, value in feeds.items()}
+            raise GateError(
+                f"export: task '{name}': the ONNX file gives {found[row].tolist()} where torch gives "
+                f"{wanted[row].tolist()} (row {row}, rows {batch}), more than {TOLERANCE:g} apart.\n"
+                f"  Input: {raw}\n  The file was not published; please report this row"
+            )

@@ -1,0 +1,159 @@
+"""From the chosen seed's weights to a checked file: graph, parity, the same test scores, card, sample.
+
+    model.onnx      raw rows in, calibrated predictions out
+    card.json       what it takes and gives, its sha256, golden rows
+    MODEL_CARD.md   the same for people
+    sample.parquet  a few raw test rows to try it on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from trunkline.columns.encoder import Encoder
+from trunkline.data.encode import read_labels
+from trunkline.errors import GateError
+from trunkline.export import card as cards
+from trunkline.export.declarations import Export
+from trunkline.export.graph import Model, build_graph
+from trunkline.export.parity import Feeds, check_parity, open_session
+from trunkline.files import atomic_path, check_seal, seal, sha256, to_json, write_bytes, write_json, write_text
+from trunkline.nets.network import Network
+from trunkline.serving.feeds import Input, build_feeds
+from trunkline.tasks import Task, TaskState
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SAMPLE_ROWS = 100
+SCORE_TOLERANCE = 1e-4
+BLOCK = 4096  # rows scored at once
+
+
+class Exporter:
+    """Builds and checks one file.
+
+    Args:
+        export: The declared export.
+        tasks: The declared tasks.
+        key: Columns that identify a row.
+        encoder: The fitted columns.
+        network: The chosen seed's network.
+        states: The tasks' states by name, in the order of the heads.
+        slopes: Calibration slope per task.
+        threads: CPU threads.
+    """
+
+    def __init__(
+        self,
+        export: Export,
+        tasks: Mapping[str, Task],
+        key: list[str],
+        encoder: Encoder,
+        network: Network,
+        states: dict[str, TaskState],
+        slopes: dict[str, float],
+        threads: int,
+    ) -> None:
+        self.export, self.tasks, self.key, self.encoder, self.states = export, tasks, key, encoder, states
+        self.threads = threads
+        self.inputs = [Input(name, kind) for name, kind in encoder.inputs]
+        self.model = Model(encoder, network, list(states.values()), [slopes[name] for name in states]).eval()
+
+    def write(self, split: Path, target: Path, evaluation: dict[str, Any], hashes: dict[str, str]) -> None:
+        """Write the export's folder, or nothing.
+
+        Args:
+            split: Folder of the split rows.
+            target: Folder to write.
+            evaluation: reports/evaluation.json, whose `exported` scores the file must reproduce.
+            hashes: params_sha256 and data_sha256, for card and metadata.
+
+        Raises:
+            GateError: The file disagrees with torch, or with the scores that were reported.
+        """
+        torch.set_num_threads(self.threads)
+        card = cards.describe(self.export, self.encoder, self.states, self.key, evaluation) | hashes
+        graph = build_graph(self.model, self.encoder, self.states, _properties(card))
+        test = _test_rows(split)
+        real, _ = build_feeds(test.slice(0, max(self.export.parity_rows, SAMPLE_ROWS)), self.inputs)
+        card["parity"] = check_parity(self.model, graph, self.encoder, self.states, real, 0, self.threads)
+        session = open_session(graph, self.threads)
+        check_scores(session, self.inputs, self.tasks, self.states, test, evaluation)
+        card |= {"sha256": cards.digest(graph), "golden": cards.golden(session, real, self.export.golden_rows)}
+        write_bytes(target / "model.onnx", graph)
+        write_json(target / "card.json", card)
+        write_text(target / "MODEL_CARD.md", cards.markdown(card, self.export.license))
+        _write_sample(test, [*self.key, *(name for name, _ in self.encoder.inputs)], target / "sample.parquet")
+        seal(target, ["model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet"])
+
+
+def _properties(card: dict[str, Any]) -> dict[str, str]:
+    """Return the graph's own metadata: what a program needs that has the file alone."""
+    kept = ("format", "name", "description", "inputs", "outputs", "key", "params_sha256", "data_sha256")
+    return {f"trunkline.{part}": to_json(card[part]).strip() for part in kept}
+
+
+def _test_rows(split: Path) -> pa.Table:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    check_seal(split)
+    table = pq.read_table(split / "rows.parquet", page_checksum_verification=True)
+    return table.filter(pc.equal(table["side"], "test"))
+
+
+def check_scores(
+    session: Any,
+    inputs: list[Input],
+    tasks: Mapping[str, Task],
+    states: dict[str, TaskState],
+    test: pa.Table,
+    evaluation: dict[str, Any],
+) -> None:
+    """Score the test rows with the file itself and demand the scores that were reported as `exported`.
+
+    Raises:
+        GateError: A metric differs by more than 1e-4 (relative for metrics above 1).
+    """
+    parts = {name: f"{name}.{'value' if state['kind'] == 'regression' else 'probability'}" for name, state in states.items()}
+    blocks = [
+        session.run(list(parts.values()), build_feeds(test.slice(first, BLOCK), inputs)[0])
+        for first in range(0, test.num_rows, BLOCK)
+    ]
+    for place, name in enumerate(parts):
+        task, state = tasks[name], states[name]
+        labels = task.encode(name, task.target, read_labels(task, test[task.target]), state)
+        known = ~np.isnan(labels)
+        found = task.scores(labels[known], np.concatenate([block[place] for block in blocks])[known], state)
+        for metric, reported in evaluation["tasks"][name]["exported"].items():
+            if reported is None and np.isnan(found[metric]):
+                continue
+            if reported is None or not abs(found[metric] - reported) <= SCORE_TOLERANCE * max(1.0, abs(reported)):
+                raise GateError(
+                    f"export: task '{name}': the ONNX file scores {metric} {found[metric]:.6g} on the test rows where "
+                    f"reports/evaluation.json says {reported}; the file was not published. Run `trunkline run`"
+                )
+
+
+def _write_sample(test: pa.Table, columns: list[str], path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    with atomic_path(path) as temporary:
+        wanted = list(dict.fromkeys(columns))
+        pq.write_table(test.select(wanted).slice(0, SAMPLE_ROWS), temporary, compression="zstd", write_page_checksum=True)
+
+
+def data_hash(split: Path) -> str:
+    """Return the sha256 of the rows the model came from."""
+    return sha256(split / "rows.parquet")
+
+
+def params_hash(shared: Path) -> str:
+    """Return the sha256 of the record of what was declared and trained, models/shared/run.json."""
+    return sha256(shared / "run.json")

@@ -1,0 +1,225 @@
+"""One arm from encoded rows to files: every seed fitted, calibrated and written.
+
+    <seed>.safetensors   weights, float32
+    calibration.json     slope per seed and task
+    run.json             what was trained and how far; no clock, host or revision
+    history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trunkline.balance import Balance, EqualWeights
+from trunkline.chance import numpy_stream, stream_seed, torch_stream
+from trunkline.columns.encoder import Encoder
+from trunkline.data.encode import Arrays, Encoded
+from trunkline.errors import ArtifactError
+from trunkline.files import check_seal, read_json, seal, write_bytes, write_json, write_text
+from trunkline.nets.declarations import Trunk
+from trunkline.nets.network import Network
+from trunkline.tasks import Task, TaskState
+from trunkline.tasks._modules import loss_targets
+from trunkline.training.batches import Rows
+from trunkline.training.calibrate import fit_slope
+from trunkline.training.checkpoint import Checkpoints, identity
+from trunkline.training.declarations import Calibration, Training
+from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
+
+
+def train_arm(
+    arm: Arm, encoded: Encoded, calibration: Calibration, seed: int, threads: int, target: Path, work: Path, report: Report
+) -> None:
+    """Fit every seed of an arm and write its folder.
+
+    Args:
+        arm: Tasks and recipe.
+        encoded: The encoded rows.
+        calibration: How confidences are corrected.
+        seed: The project's seed.
+        threads: CPU threads.
+        target: The arm's folder, models/shared or models/alone/<task>.
+        work: Folder for checkpoints.
+        report: Takes lines of progress.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=False)
+    train, validation = (as_rows(encoded.side(side), arm) for side in ("train", "validation"))
+    chooses, calibrates = _halves(len(validation.features), seed)
+    names, slopes, runs, history = [], [], [], []
+    for place in range(arm.training.seeds):
+        checkpoints = Checkpoints(work / identity(_facts(arm, encoded, seed, place, threads)))
+        selection = _subset(validation, chooses)
+        fitted = fit(arm, train, selection, stream_seed(seed, "training", place), checkpoints, report)
+        names.append(f"{place}.safetensors")
+        write_bytes(target / names[-1], weight_bytes(fitted.network))
+        slopes.append(_slopes(arm, fitted.network, validation, calibrates, calibration))
+        runs.append(_run(fitted))
+        history += [{"seed": place, **row} for row in fitted.history]
+        checkpoints.remove()
+    write_json(target / "calibration.json", {"version": 1, "kind": calibration.kind, "rows": len(calibrates), "slopes": slopes})
+    write_json(target / "run.json", _description(arm, threads, runs))
+    write_text(target / "history.tsv", _tsv(history))
+    seal(target, [*names, "calibration.json", "run.json", "history.tsv"])
+
+
+def shared_arm(
+    tasks: Mapping[str, Task], encoded: Encoded, trunk: Trunk, balance: Balance, training: Training
+) -> Arm:
+    """Return the arm that learns all tasks together."""
+    weights = {name: task.weight for name, task in tasks.items()}
+    encoder = encoded.encoder
+    return Arm(
+        "shared", encoded.states, weights, encoder.features, encoder.vocabulary_sizes, trunk, balance, training
+    )
+
+
+def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training) -> Arm:
+    """Return the arm that learns one task by itself; its weight says nothing there and is 1."""
+    encoder = encoded.encoder
+    states = {name: encoded.states[name]}
+    return Arm(
+        f"alone/{name}", states, {name: 1.0}, encoder.features, encoder.vocabulary_sizes, trunk, EqualWeights(), training
+    )
+
+
+def as_rows(arrays: Arrays, arm: Arm) -> Rows:
+    """Return a side's arrays with the targets of the arm's tasks."""
+    targets = [loss_targets(state, arrays.labels[name]) for name, state in arm.states.items()]
+    return Rows(arrays.features, arrays.codes, torch.stack(targets, dim=1))
+
+
+def weight_bytes(network: Network) -> bytes:
+    """Return the weights as safetensors; one metadata key, because several come in no fixed order."""
+    from safetensors.torch import save
+
+    tensors = {key: value.detach().cpu().contiguous() for key, value in sorted(network.state_dict().items())}
+    return save(tensors, metadata={"trunkline": json.dumps({"version": 1})})
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An arm as its folder holds it: the tasks' states, and network and calibration slopes of every seed."""
+
+    states: dict[str, TaskState]
+    networks: list[Network]
+    slopes: list[dict[str, float]]
+    best_seed: int
+
+
+def load_arm(folder: Path, encoder: Encoder) -> Trained:
+    """Read a trained arm.
+
+    Args:
+        folder: models/shared or models/alone/<task>.
+        encoder: The fitted columns that it was trained on.
+
+    Raises:
+        ArtifactError: A file is missing, was altered, or belongs to other columns.
+    """
+    from safetensors.torch import load
+
+    check_seal(folder)
+    run, calibration = read_json(folder / "run.json"), read_json(folder / "calibration.json")
+    states, trunk = run["tasks"], Trunk.model_validate(run["trunk"])
+    networks = []
+    for place in range(len(run["seeds"])):
+        network = Network(
+            encoder.features, encoder.vocabulary_sizes, list(states.values()), trunk, torch_stream(0, "weights")
+        )
+        try:
+            network.load_state_dict(load((folder / f"{place}.safetensors").read_bytes()))
+        except RuntimeError as fault:
+            raise ArtifactError(
+                f"{folder}: was trained on other columns than data/encoded holds; run `trunkline run`"
+            ) from fault
+        networks.append(network.eval())
+    return Trained(states, networks, calibration["slopes"], int(run["best_seed"]))
+
+
+def network_outputs(network: Network, features: np.ndarray[Any, Any], codes: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Return the heads' outputs for all rows, float32 [rows, outputs], on the CPU."""
+    device = next(network.parameters()).device
+    parts = []
+    with torch.inference_mode():
+        for first in range(0, len(features), SCORE_BATCH):
+            part = slice(first, first + SCORE_BATCH)
+            inputs = torch.from_numpy(np.array(features[part])), torch.from_numpy(np.array(codes[part]))
+            parts.append(network(*(tensor.to(device) for tensor in inputs)).float().cpu())
+    return torch.cat(parts) if parts else torch.zeros(0, network.heads.out_features)
+
+
+def _halves(rows: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Split the validation rows: one half chooses, the other calibrates."""
+    order = numpy_stream(seed, "validation halves").permutation(rows)
+    return np.sort(order[: rows // 2]), np.sort(order[rows // 2 :])
+
+
+def _subset(rows: Rows, places: np.ndarray[Any, Any]) -> Rows:
+    return Rows(rows.features[places], rows.codes[places], rows.targets[torch.from_numpy(places)])
+
+
+def _slopes(
+    arm: Arm, network: Network, validation: Rows, places: np.ndarray[Any, Any], calibration: Calibration
+) -> dict[str, float]:
+    if calibration.kind == "none":
+        return dict.fromkeys(arm.states, 1.0)
+    rows = _subset(validation, places)
+    outputs = network_outputs(network, rows.features, rows.codes).numpy()
+    slopes, first = {}, 0
+    for column, (name, state) in enumerate(arm.states.items()):
+        last = first + state["outputs"]
+        slopes[name] = fit_slope(state, outputs[:, first:last], rows.targets[:, column].numpy())
+        first = last
+    return slopes
+
+
+def _facts(arm: Arm, encoded: Encoded, seed: int, place: int, threads: int) -> dict[str, object]:
+    return {
+        "arm": arm.name,
+        "tasks": arm.states,
+        "weights": arm.weights,
+        "declared": [part.model_dump(mode="json") for part in (arm.trunk, arm.balance, arm.training)],
+        "rows": read_json(encoded.folder / "features" / "manifest.json"),
+        "labels": [read_json(encoded.folder / "labels" / f"{name}.json") for name in arm.states],
+        "seed": [seed, place],
+        "threads": threads,
+        "device": choose_device(arm.training.device).type,
+    }
+
+
+def _run(fitted: Fitted) -> dict[str, object]:
+    return {
+        "epochs": len(fitted.history),
+        "kept_epoch": fitted.kept_epoch,
+        "composite": fitted.composite,
+        "start_losses": fitted.start_losses,
+    }
+
+
+def _description(arm: Arm, threads: int, runs: list[dict[str, object]]) -> dict[str, object]:
+    best = max(range(len(runs)), key=lambda place: float(str(runs[place]["composite"])))
+    return {
+        "version": 1,
+        "arm": arm.name,
+        "tasks": arm.states,
+        "trunk": arm.trunk.model_dump(mode="json"),
+        "threads": threads,
+        "device": choose_device(arm.training.device).type,
+        "torch": torch.__version__.split("+")[0],
+        "seeds": runs,
+        "best_seed": best,
+    }
+
+
+def _tsv(history: list[dict[str, Any]]) -> str:
+    lines = ["\t".join(history[0])]
+    lines += ["\t".join(f"{value:.8g}" for value in row.values()) for row in history]
+    return "\n".join(lines) + "\n"
