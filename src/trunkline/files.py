@@ -40,7 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as fault:
         if fault.filename is not None and str(fault.filename) not in {str(path), str(temporary), str(path.parent)}:
@@ -114,9 +114,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as fault:
         raise ArtifactError(f"{path}: is missing; run `trunkline run` to make it") from fault
     except (ValueError, UnicodeDecodeError) as fault:
-        raise ArtifactError(
-            f"{path}: is not readable JSON ({fault}); delete it and run `trunkline run`"
-        ) from fault
+        raise ArtifactError(f"{path}: is not readable JSON ({fault}); delete it and run `trunkline run`") from fault
 
 
 def read_text(path: Path) -> str:

@@ -7,6 +7,7 @@ stage may read, so that what dvc.yaml lists under `params` cannot drift from wha
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from trunkline.balance import Balance, EqualWeights
 from trunkline.columns import Column
-from trunkline.data.declarations import Data, EqualDraws, Rebalance, Split, Validation, names_of
+from trunkline.data.declarations import Data, EqualDraws, Rebalance, Split, Validation
 from trunkline.declared import Declared, did_you_mean, explain
 from trunkline.errors import EnvironmentFault, ParamsError
 from trunkline.export.declarations import Export
@@ -33,11 +34,15 @@ class Project(Declared):
 
     version: Literal[1] = Field(description="Format of this file.")
     seed: int = Field(0, ge=0, lt=2**31, description="The one source of chance: same seed, same bytes.")
-    threads: int = Field(1, ge=1, le=1024, description="CPU threads of training and export. More threads, other last bits.")
+    threads: int = Field(
+        1, ge=1, le=1024, description="CPU threads of training and export. More threads, other last bits."
+    )
     data: Data = Field(description="Where rows come from and what identifies one.")
     columns: dict[str, Column] = Field(min_length=1, description="The inputs, by column name.")
     tasks: dict[str, Task] = Field(min_length=1, description="The targets to learn together, by task name.")
-    validation: Validation = Field(Validation(), description="What the data must be before anything is learned from it.")
+    validation: Validation = Field(
+        Validation(), description="What the data must be before anything is learned from it."
+    )
     split: Split = Field(description="Which rows train, which choose, which judge.")
     rebalance: Rebalance = Field(EqualDraws(), description="How often each row of a task is drawn.")
     trunk: Trunk = Field(MLPTrunk(), description="The layers that all tasks share.")
@@ -49,8 +54,8 @@ class Project(Declared):
 
     @model_validator(mode="after")
     def _consistent(self) -> Project:
-        for problem in _contradictions(self):
-            raise ValueError(problem)
+        if problems := _contradictions(self):
+            raise ValueError(problems[0])
         return self
 
     @property
@@ -63,39 +68,46 @@ class Project(Declared):
 
 
 def _contradictions(project: Project) -> list[str]:
-    problems = []
-    by_target: dict[str, str] = {}
-    for name, task in project.tasks.items():
+    """Return a sentence for each pair of declarations that cannot both hold."""
+    return [*_of_names(project), *_of_targets(project), *_of_validation(project)]
+
+
+def _of_names(project: Project) -> Iterator[str]:
+    for name in project.tasks:
         if not TASK_NAME.fullmatch(name):
-            problems.append(f"tasks.{name!r}: a task's name is a letter, then up to 63 letters, digits or _; rename it")
+            yield f"tasks.{name!r}: a task's name is a letter, then up to 63 letters, digits or _; rename it"
+    for column in project.needed_columns:
+        if column in RESERVED_COLUMNS:
+            yield f"column '{column}': trunkline writes a column of that name itself; rename yours"
+    outputs = {f"{name}.{part}" for name, task in project.tasks.items() for part in task.output_names}
+    for column in sorted(outputs & set(project.columns)):
+        yield f"column '{column}': the model's output has that name; rename the column or the task"
+
+
+def _of_targets(project: Project) -> Iterator[str]:
+    learned_by: dict[str, str] = {}
+    for name, task in project.tasks.items():
         if task.target in project.columns:
-            problems.append(
+            yield (
                 f"tasks.{name}.target: column '{task.target}' is also an input, so the model would read the answer; "
                 f"remove it from columns"
             )
-        if task.target in by_target:
-            problems.append(
-                f"tasks '{by_target[task.target]}' and '{name}' both learn column '{task.target}'; "
-                f"give each its own target"
-            )
-        by_target.setdefault(task.target, name)
-    for column in project.needed_columns:
-        if column in RESERVED_COLUMNS:
-            problems.append(f"column '{column}': trunkline writes a column of that name itself; rename yours")
+        if task.target in learned_by:
+            other = learned_by[task.target]
+            yield f"tasks '{other}' and '{name}' both learn column '{task.target}'; give each its own target"
+        learned_by.setdefault(task.target, name)
+
+
+def _of_validation(project: Project) -> Iterator[str]:
     binary = [name for name, task in project.tasks.items() if task.kind == "binary"]
     for name, others in project.validation.implications.items():
         for word in [name, *others]:
             if word not in binary:
                 hint = did_you_mean(word, binary) or f"; binary tasks are {', '.join(binary) or 'none'}"
-                problems.append(f"validation.implications: '{word}' is no binary task{hint}")
+                yield f"validation.implications: '{word}' is no binary task{hint}"
     for name in project.validation.leaks.allow:
         if name not in project.columns:
-            problems.append(f"validation.leaks.allow: '{name}' is no input column{did_you_mean(name, project.columns)}")
-    outputs = {f"{name}.{part}" for name, task in project.tasks.items() for part in task.output_names}
-    clash = sorted(outputs & set(project.columns))
-    if clash:
-        problems.append(f"columns {names_of(clash)}: the model's output has that name; rename the column or the task")
-    return problems
+            yield f"validation.leaks.allow: '{name}' is no input column{did_you_mean(name, project.columns)}"
 
 
 def read_yaml(path: Path) -> Any:

@@ -102,9 +102,9 @@ def export(root: Path, project: Project) -> None:
 
     encoder = read_encoder(root / ENCODED)
     arm = load_arm(root / SHARED, encoder)
-    network, slopes = arm.networks[arm.best_seed], arm.slopes[arm.best_seed]
+    network, corrections = arm.networks[arm.best_seed], arm.corrections[arm.best_seed]
     exporter = Exporter(
-        project.export, project.tasks, project.data.key, encoder, network, arm.states, slopes, project.threads
+        project.export, project.tasks, project.data.key, encoder, network, arm.states, corrections, project.threads
     )
     hashes = {"data_sha256": data_hash(root / SPLIT), "params_sha256": params_hash(root / SHARED)}
     exporter.write(root / SPLIT, root / EXPORT, read_json(root / REPORTS / "evaluation.json"), hashes)
@@ -124,7 +124,6 @@ def _remove_strangers(folder: Path, known: set[str]) -> None:
 
 
 STAGES: dict[str, Callable[..., None]] = {
-    stage.__name__: stage
-    for stage in (ingest, validate, split, rebalance, encode, train, baseline, evaluate, export)
+    stage.__name__: stage for stage in (ingest, validate, split, rebalance, encode, train, baseline, evaluate, export)
 }
 """The nine stages in their order; the key is the word used everywhere."""

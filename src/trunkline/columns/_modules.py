@@ -26,6 +26,15 @@ class PrepareNumeric(nn.Module):
         states: The columns' states, in their order.
     """
 
+    low: Tensor
+    high: Tensor
+    center: Tensor
+    spread: Tensor
+    flagged: Tensor
+    quantile: Tensor
+    standard: Tensor
+    restore: Tensor
+
     def __init__(self, states: list[ColumnState]) -> None:
         super().__init__()
 
@@ -67,6 +76,12 @@ class _NormalTable(nn.Module):
 
     `searchsorted` does not export; gathers and comparisons do, and treat all columns at once.
     """
+
+    search: Tensor
+    start: Tensor
+    value: Tensor
+    slope: Tensor
+    offset: Tensor
 
     def __init__(self, states: list[ColumnState]) -> None:
         super().__init__()

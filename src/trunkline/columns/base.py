@@ -11,6 +11,8 @@ from trunkline.declared import Declared
 ColumnState = dict[str, Any]
 """What a kind learned from the training rows: plain JSON, with the kind's name under "kind"."""
 
+Kind = Literal["numeric", "categorical", "timestamp"]
+
 OnFailure = Literal["stop", "quarantine"]
 
 

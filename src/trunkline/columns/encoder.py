@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trunkline.columns.base import ColumnState
+from trunkline.columns.base import ColumnState, Kind
 from trunkline.columns.categorical import FIRST_WORD, MISSING, UNSEEN
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Encoder:
         return [name for name, state in self.states.items() if state["kind"] == kind]
 
     @property
-    def inputs(self) -> list[tuple[str, str]]:
+    def inputs(self) -> list[tuple[str, Kind]]:
         """(name, kind) of every input, in order."""
         return [(name, state["kind"]) for name, state in self.states.items()]
 

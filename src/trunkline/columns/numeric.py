@@ -26,7 +26,8 @@ class NumericColumn(BaseColumn):
     min: float | None = Field(None, description="Smallest value a row may hold, in the column's own unit.")
     max: float | None = Field(None, description="Largest value a row may hold, in the column's own unit.")
     scale: Literal["standard", "quantile"] = Field(
-        "standard", description="standard: (x - mean) / sd of the training rows; quantile: mapped to a normal distribution."
+        "standard",
+        description="standard: (x - mean) / sd of the training rows; quantile: mapped to a normal distribution.",
     )
 
     raw_type: ClassVar[str] = "float64"

@@ -37,7 +37,8 @@ class Data(Declared):
     source: Source = Field(FilesSource(), description="Where rows come from.")
     key: list[str] = Field(min_length=1, description="Columns that together identify a row.")
     keep: list[str] = Field(
-        [], description="Columns carried along that are no input, target or key: for a split, a rule, a report by group."
+        [],
+        description="Columns carried along that are no input, target or key: for a split, a rule, a report by group.",
     )
     null_values: list[str] = Field(
         [""], description='Texts that mean "no value" in CSV files. "NA" is not among them unless you say so.'
@@ -62,13 +63,19 @@ class Drift(Declared):
     """
 
     min_rows: int = Field(1000, ge=1, description="Drops with fewer rows than this are not compared.")
-    missing: float = Field(0.25, ge=0, le=1, description="Rise of a column's share of missing values that is still accepted.")
+    missing: float = Field(
+        0.25, ge=0, le=1, description="Rise of a column's share of missing values that is still accepted."
+    )
     spreads: float = Field(
-        2.0, gt=0, description="Distance of a quantile from its earlier range that is still accepted, "
-        "in widths of the earlier 5-95 % range."
+        2.0,
+        gt=0,
+        description="Distance of a quantile from its earlier range that is still accepted, "
+        "in widths of the earlier 5-95 % range.",
     )
     odds: float = Field(
-        4.0, gt=1, description="Factor by which the odds of a class may leave their earlier range and still be accepted."
+        4.0,
+        gt=1,
+        description="Factor by which the odds of a class may leave their earlier range and still be accepted.",
     )
 
 
@@ -76,12 +83,18 @@ class Leaks(Declared):
     """When an input is refused because it gives a label away."""
 
     purity: float = Field(
-        0.9, gt=0.5, le=1, description="Share of one label among the rows where a column is missing that counts as a leak."
+        0.9,
+        gt=0.5,
+        le=1,
+        description="Share of one label among the rows where a column is missing that counts as a leak.",
     )
     min_rows: int = Field(50, ge=10, description="Rows needed behind such a share.")
     auc: float = Field(0.99, gt=0.5, le=1, description="ROC AUC of one column's value alone that counts as a leak.")
     correlation: float = Field(
-        0.9995, gt=0.5, le=1, description="Rank correlation of one column with a regression target that counts as a leak."
+        0.9995,
+        gt=0.5,
+        le=1,
+        description="Rank correlation of one column with a regression target that counts as a leak.",
     )
     allow: list[str] = Field([], description="Inputs that you looked at and accept all the same.")
 
@@ -131,7 +144,9 @@ class _Shares(Declared):
     @model_validator(mode="after")
     def _leaves_training(self) -> _Shares:
         if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation} + test {self.test} leave no training rows; keep the sum below 1")
+            raise ValueError(
+                f"validation {self.validation} + test {self.test} leave no training rows; keep the sum below 1"
+            )
         return self
 
 
@@ -154,7 +169,9 @@ class ColumnSplit(Declared):
     kind: Literal["column"]
     column: str = Field(description="Column that holds the side.")
     train: list[str] = Field(["train"], min_length=1, description="Values that mean training.")
-    validation: list[str] = Field(["validation", "val", "valid"], min_length=1, description="Values that mean validation.")
+    validation: list[str] = Field(
+        ["validation", "val", "valid"], min_length=1, description="Values that mean validation."
+    )
     test: list[str] = Field(["test"], min_length=1, description="Values that mean test.")
 
 
@@ -173,12 +190,7 @@ class EqualDraws(Declared):
 Rebalance = EqualDraws
 
 
-def names_of(columns: list[str]) -> str:
-    """Return column names for a sentence: 'a', 'b'."""
-    return ", ".join(f"'{name}'" for name in columns)
-
-
 __all__ = [
     "ColumnSplit", "Data", "Drift", "EqualDraws", "FilesSource", "FlightsSource", "GroupSplit", "Leaks",
-    "RandomSplit", "Rebalance", "Rule", "Source", "Split", "TimeSplit", "Validation", "names_of",
+    "RandomSplit", "Rebalance", "Rule", "Source", "Split", "TimeSplit", "Validation",
 ]  # fmt: skip

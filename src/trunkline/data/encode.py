@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trunkline.columns.base import Kind
 from trunkline.columns.encoder import Encoder, EncoderRunner
 from trunkline.errors import ArtifactError, DataError
 from trunkline.files import atomic_path, check_seal, read_json, seal, sha256, write_bytes, write_json
@@ -50,10 +51,10 @@ def fit_encoder(columns: Mapping[str, Column], rows: pq.ParquetFile) -> Encoder:
 def _is_side(rows: pq.ParquetFile, side: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
     import pyarrow.compute as pc
 
-    return np.asarray(pc.equal(rows.read(["side"])["side"], side))
+    return np.asarray(pc.equal(rows.read(["side"])["side"], side), dtype=np.bool_)
 
 
-def _feeds(table: pa.Table | pa.RecordBatch, inputs: list[tuple[str, str]]) -> dict[str, np.ndarray[Any, Any]]:
+def _feeds(table: pa.Table | pa.RecordBatch, inputs: list[tuple[str, Kind]]) -> dict[str, np.ndarray[Any, Any]]:
     from trunkline.serving.feeds import Input, build_feeds
 
     feeds, rejected = build_feeds(table, [Input(name, kind) for name, kind in inputs])
@@ -112,7 +113,7 @@ def read_labels(task: Task, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     import pyarrow as pa
 
     if task.kind == "multiclass":
-        return column.to_numpy()
+        return np.asarray(column.to_numpy(), dtype=object)
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 

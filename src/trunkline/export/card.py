@@ -98,21 +98,43 @@ def digest(content: bytes) -> str:
 
 def markdown(card: dict[str, Any], license_name: str | None) -> str:
     """Return MODEL_CARD.md, with the front matter that model hubs read."""
-    lines = ["---", f"license: {license_name or 'unknown'}", "library_name: onnx", "tags: [multi-task, tabular]", "---", ""]
+    lines = [
+        "---",
+        f"license: {license_name or 'unknown'}",
+        "library_name: onnx",
+        "tags: [multi-task, tabular]",
+        "---",
+        "",
+    ]
     lines += [f"# {card['name']}", "", card["description"] or "A shared model for several targets.", ""]
     lines += [f"sha256 of model.onnx: `{card['sha256']}`", "", "## What it takes", ""]
-    lines += ["One tensor `[rows, 1]` per column, named as the column.", "", "| column | type | missing |", "|---|---|---|"]
+    lines += [
+        "One tensor `[rows, 1]` per column, named as the column.",
+        "",
+        "| column | type | missing |",
+        "|---|---|---|",
+    ]
     lines += [f"| `{column['name']}` | {column['type']} | `{column['missing']!r}` |" for column in card["inputs"]]
-    lines += ["", "Words never seen in training are allowed.", "", "## What it gives", "", "| output | meaning |", "|---|---|"]
+    lines += [
+        "",
+        "Words never seen in training are allowed.",
+        "",
+        "## What it gives",
+        "",
+        "| output | meaning |",
+        "|---|---|",
+    ]
     lines += [f"| `{output['name']}` | {_meaning(output)} |" for output in card["outputs"]]
     lines += ["", "## How good it is", "", "On the test rows, as this file scores them.", ""]
-    lines += ["| task | labelled test rows | metric | this file | trained alone | verdict on sharing |", "|---|---|---|---|---|---|"]
+    lines += [
+        "| task | labelled test rows | metric | this file | trained alone | verdict on sharing |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, task in card["tasks"].items():
         metric = task["primary"]
-        lines.append(
-            f"| {name} | {task['labelled']['test']:,} | {metric} | {task['exported'][metric]:.4f} | {task['alone'][metric]:.4f} "
-            f"| {task['transfer']['verdict']} |"
-        )
+        here, alone = task["exported"][metric], task["alone"][metric]
+        verdict, rows = task["transfer"]["verdict"], task["labelled"]["test"]
+        lines.append(f"| {name} | {rows:,} | {metric} | {here:.4f} | {alone:.4f} | {verdict} |")
     agreed = card["parity"]
     lines += ["", f"Agrees with torch on {agreed['real_rows']:,} real and {agreed['boundary_rows']:,} boundary rows."]
     return "\n".join(lines) + "\n"
@@ -123,6 +145,10 @@ def _meaning(output: dict[str, Any]) -> str:
     if output["part"] == "value":
         return f"{task}, in {output['unit'] or 'the unit of its target'}"
     if output["part"] == "label":
-        return f"the likeliest class of {task}" if output["threshold"] is None else f"true from {output['threshold']} on"
+        return (
+            f"the likeliest class of {task}" if output["threshold"] is None else f"true from {output['threshold']} on"
+        )
     classes = output.get("classes")
-    return f"calibrated probability of {', '.join(classes)}" if classes else f"calibrated probability that {task} is true"
+    return (
+        f"calibrated probability of {', '.join(classes)}" if classes else f"calibrated probability that {task} is true"
+    )

@@ -10,7 +10,9 @@ from trunkline.declared import Declared
 class Export(Declared):
     """The file that leaves the pipeline."""
 
-    name: str = Field("model", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Name of the model in its card and graph.")
+    name: str = Field(
+        "model", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Name of the model in its card and graph."
+    )
     description: str = Field("", description="One sentence on what the model is for; shown in the model card.")
     license: str | None = Field(None, description="Licence of the model, for the card, such as apache-2.0.")
     parity_rows: int = Field(10_000, ge=100, description="Real rows on which the file must agree with torch.")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from trunkline.columns.encoder import Encoder, code_name
 from trunkline.nets.network import Network
 from trunkline.tasks import TaskState
-from trunkline.tasks._modules import Predict
+from trunkline.tasks._modules import Correction, Predict
 
 if TYPE_CHECKING:
     import onnx
@@ -36,12 +36,14 @@ class Model(nn.Module):
         encoder: The fitted columns.
         network: The fitted network.
         states: The tasks' states, in the order of the heads.
-        slopes: Calibration slope per task.
+        corrections: Calibration per task.
     """
 
-    def __init__(self, encoder: Encoder, network: Network, states: list[TaskState], slopes: list[float]) -> None:
+    def __init__(
+        self, encoder: Encoder, network: Network, states: list[TaskState], corrections: list[Correction]
+    ) -> None:
         super().__init__()
-        self.prepare, self.network, self.predict = encoder.prepare(), network, Predict(states, slopes)
+        self.prepare, self.network, self.predict = encoder.prepare(), network, Predict(states, corrections)
 
     def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
         """Return one prediction per task for raw inputs [rows, 1] each, in the encoder's order."""

@@ -87,7 +87,9 @@ def check_parity(
     single = {name: value[:1] for name, value in edges.items()}
     _compare(session, tasks, single, [part[:1] for part in torch_predictions(model, encoder, edges)], "alone", largest)
     empty = {name: value[:0] for name, value in edges.items()}
-    _compare(session, tasks, empty, [part[:0] for part in torch_predictions(model, encoder, single)], "of none", largest)
+    _compare(
+        session, tasks, empty, [part[:0] for part in torch_predictions(model, encoder, single)], "of none", largest
+    )
     count = len(next(iter(real.values())))
     return {"real_rows": count, "boundary_rows": len(next(iter(edges.values()))), "largest_difference": largest}
 

@@ -1,9 +1,9 @@
 """From the chosen seed's weights to a checked file: graph, parity, the same test scores, card, sample.
 
-    model.onnx      raw rows in, calibrated predictions out
-    card.json       what it takes and gives, its sha256, golden rows
-    MODEL_CARD.md   the same for people
-    sample.parquet  a few raw test rows to try it on
+model.onnx      raw rows in, calibrated predictions out
+card.json       what it takes and gives, its sha256, golden rows
+MODEL_CARD.md   the same for people
+sample.parquet  a few raw test rows to try it on
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from trunkline.errors import GateError
 from trunkline.export import card as cards
 from trunkline.export.declarations import Export
 from trunkline.export.graph import Model, build_graph
-from trunkline.export.parity import Feeds, check_parity, open_session
+from trunkline.export.parity import check_parity, open_session
 from trunkline.files import atomic_path, check_seal, seal, sha256, to_json, write_bytes, write_json, write_text
 from trunkline.nets.network import Network
 from trunkline.serving.feeds import Input, build_feeds
 from trunkline.tasks import Task, TaskState
+from trunkline.tasks._modules import Correction
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +46,7 @@ class Exporter:
         encoder: The fitted columns.
         network: The chosen seed's network.
         states: The tasks' states by name, in the order of the heads.
-        slopes: Calibration slope per task.
+        corrections: Calibration per task.
         threads: CPU threads.
     """
 
@@ -57,13 +58,13 @@ class Exporter:
         encoder: Encoder,
         network: Network,
         states: dict[str, TaskState],
-        slopes: dict[str, float],
+        corrections: dict[str, Correction],
         threads: int,
     ) -> None:
         self.export, self.tasks, self.key, self.encoder, self.states = export, tasks, key, encoder, states
         self.threads = threads
         self.inputs = [Input(name, kind) for name, kind in encoder.inputs]
-        self.model = Model(encoder, network, list(states.values()), [slopes[name] for name in states]).eval()
+        self.model = Model(encoder, network, list(states.values()), [corrections[name] for name in states]).eval()
 
     def write(self, split: Path, target: Path, evaluation: dict[str, Any], hashes: dict[str, str]) -> None:
         """Write the export's folder, or nothing.
@@ -121,7 +122,9 @@ def check_scores(
     Raises:
         GateError: A metric differs by more than 1e-4 (relative for metrics above 1).
     """
-    parts = {name: f"{name}.{'value' if state['kind'] == 'regression' else 'probability'}" for name, state in states.items()}
+    parts = {
+        name: f"{name}.{'value' if state['kind'] == 'regression' else 'probability'}" for name, state in states.items()
+    }
     blocks = [
         session.run(list(parts.values()), build_feeds(test.slice(first, BLOCK), inputs)[0])
         for first in range(0, test.num_rows, BLOCK)
@@ -146,7 +149,9 @@ def _write_sample(test: pa.Table, columns: list[str], path: Path) -> None:
 
     with atomic_path(path) as temporary:
         wanted = list(dict.fromkeys(columns))
-        pq.write_table(test.select(wanted).slice(0, SAMPLE_ROWS), temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(
+            test.select(wanted).slice(0, SAMPLE_ROWS), temporary, compression="zstd", write_page_checksum=True
+        )
 
 
 def data_hash(split: Path) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,6 +12,9 @@ from torch.nn import functional
 
 from trunkline.tasks.base import TaskState
 from trunkline.tasks.regression import HUBER_DELTA
+
+Correction = tuple[float, float]
+"""Slope and shift of a head's logits; (1, 0) leaves them."""
 
 
 def loss_targets(state: TaskState, labels: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Tensor:
@@ -40,10 +46,17 @@ class Losses(nn.Module):
         normalize: "constant" or "off", see `loss_scale`.
     """
 
+    scale: Tensor
+    logit: Tensor
+    huber: Tensor
+    columns: Tensor
+    targets: Tensor
+    restore: Tensor
+
     def __init__(self, states: list[TaskState], normalize: str) -> None:
         super().__init__()
         starts = np.cumsum([0, *(state["outputs"] for state in states)]).tolist()
-        self.slices = list(zip(starts, starts[1:], strict=False))
+        self.slices = list(pairwise(starts))
         self.register_buffer("scale", torch.tensor([loss_scale(state, normalize) for state in states]))
         self.single = _places(states, lambda s: s["outputs"] == 1)
         self.multiclass = _places(states, lambda s: s["kind"] == "multiclass")
@@ -98,24 +111,24 @@ class Losses(nn.Module):
         return sums / counts.clamp(min=1)
 
 
-def _places(states: list[TaskState], wanted: object) -> list[int]:
-    return [place for place, state in enumerate(states) if wanted(state)]  # type: ignore[operator]
+def _places(states: list[TaskState], wanted: Callable[[TaskState], bool]) -> list[int]:
+    return [place for place, state in enumerate(states) if wanted(state)]
 
 
 class Predict(nn.Module):
     """Heads' outputs to calibrated predictions in the user's own terms.
 
     A confidence is corrected by scaling its logit's distance from the training prevalence:
-    logit' = bias + slope (logit - bias). The bias itself stays, so that rare stays rare.
+    logit' = bias + slope (logit - bias) + shift, see training/calibrate.py.
 
     Args:
         states: The tasks' states, in the order of the heads' outputs.
-        slopes: One calibration slope per task; 1.0 = as trained. Numbers ignore theirs.
+        corrections: (slope, shift) per task; (1, 0) = as trained. Numbers ignore theirs.
     """
 
-    def __init__(self, states: list[TaskState], slopes: list[float]) -> None:
+    def __init__(self, states: list[TaskState], corrections: list[Correction]) -> None:
         super().__init__()
-        self.states, self.slopes = states, slopes
+        self.states, self.corrections = states, corrections
 
     def forward(self, outputs: Tensor) -> list[Tensor]:
         """Return one prediction per task: probability [rows, 1 or classes] or value [rows, 1].
@@ -124,14 +137,14 @@ class Predict(nn.Module):
             outputs: float32 [rows, outputs of all tasks].
         """
         predictions, first = [], 0
-        for state, slope in zip(self.states, self.slopes, strict=True):
+        for state, (slope, shift) in zip(self.states, self.corrections, strict=True):
             output = outputs[:, first : first + state["outputs"]]
             first += state["outputs"]
             if state["kind"] == "regression":
                 predictions.append(output * state["spread"] + state["center"])
                 continue
             bias = torch.tensor(state["bias"], dtype=output.dtype, device=output.device)
-            logits = bias + slope * (output - bias)
+            logits = bias + slope * (output - bias) + shift
             binary = state["kind"] == "binary"
             predictions.append(torch.sigmoid(logits) if binary else torch.softmax(logits, dim=1))
         return predictions

@@ -23,7 +23,9 @@ class BaseTask(Declared):
     """Settings that every task has."""
 
     target: str = Field(description="Column that holds the label. Rows without a label are skipped for this task only.")
-    weight: float = Field(1.0, gt=0, description="Say of this task in the loss and in the composite; 2.0 counts double.")
+    weight: float = Field(
+        1.0, gt=0, description="Say of this task in the loss and in the composite; 2.0 counts double."
+    )
     primary: str | None = Field(
         None, description="The metric that decides whether sharing helped. Default: the first of the kind's metrics."
     )

@@ -68,12 +68,15 @@ class BinaryTask(BaseTask):
         """Return float32 targets as the loss reads them: 0, 1, NaN for no label."""
         return values.astype(np.float32)
 
-    def scores(self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState) -> dict[str, float]:
+    def scores(
+        self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState
+    ) -> dict[str, float]:
         """Score labelled rows.
 
         Args:
             truth: 0 or 1 [rows].
             prediction: Probability of 1 [rows, 1].
+            state: What was learned from the training labels.
 
         Returns:
             Every metric of the kind; NaN where the rows hold one class only and the metric does not exist.

@@ -22,8 +22,10 @@ class MulticlassTask(BaseTask):
 
     kind: Literal["multiclass"]
     classes: list[str] | None = Field(
-        None, min_length=2, description="The only classes a row may hold, in the order of the outputs. Default: "
-        "those of the training rows, in alphabetical order."
+        None,
+        min_length=2,
+        description="The only classes a row may hold, in the order of the outputs. Default: "
+        "those of the training rows, in alphabetical order.",
     )
 
     metrics: ClassVar[dict[str, Metric]] = {
@@ -71,14 +73,19 @@ class MulticlassTask(BaseTask):
     def encode(name: str, target: str, values: np.ndarray[Any, Any], state: TaskState) -> np.ndarray[Any, Any]:
         """Return float32 targets as the loss reads them: the class's place, NaN for no label or an unknown class."""
         place = {word: float(at) for at, word in enumerate(state["classes"])}
-        return np.array([place.get(value, np.nan) if value is not None else np.nan for value in values], dtype=np.float32)
+        return np.array(
+            [place.get(value, np.nan) if value is not None else np.nan for value in values], dtype=np.float32
+        )
 
-    def scores(self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState) -> dict[str, float]:
+    def scores(
+        self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState
+    ) -> dict[str, float]:
         """Score labelled rows.
 
         Args:
             truth: Places of the true classes [rows].
             prediction: Probabilities [rows, classes].
+            state: What was learned from the training labels.
         """
         from sklearn import metrics
 

@@ -70,7 +70,7 @@ class RegressionTask(BaseTask):
             )
         mean_all = float(known.mean())
         if self.clip:
-            known = np.clip(known, *self.clip)
+            known = np.clip(known, self.clip[0], self.clip[1])
         center, spread = float(known.mean()), float(known.std())
         scaled = (known - center) / spread
         squared = self.loss == "squared"
@@ -94,12 +94,15 @@ class RegressionTask(BaseTask):
         """Return float32 labels in the target's own unit, NaN for no label; the loss puts them on its scale."""
         return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
 
-    def scores(self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState) -> dict[str, float]:
+    def scores(
+        self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState
+    ) -> dict[str, float]:
         """Score labelled rows.
 
         Args:
             truth: Labels in the target's unit [rows].
             prediction: Values in the target's unit [rows, 1].
+            state: What was learned from the training labels.
         """
         from sklearn import metrics
 

@@ -1,9 +1,9 @@
 """One arm from encoded rows to files: every seed fitted, calibrated and written.
 
-    <seed>.safetensors   weights, float32
-    calibration.json     slope per seed and task
-    run.json             what was trained and how far; no clock, host or revision
-    history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction)
+<seed>.safetensors   weights, float32
+calibration.json     slope and shift of the logits, per seed and task
+run.json             what was trained and how far; no clock, host or revision
+history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction)
 """
 
 from __future__ import annotations
@@ -26,16 +26,23 @@ from trunkline.files import check_seal, read_json, seal, write_bytes, write_json
 from trunkline.nets.declarations import Trunk
 from trunkline.nets.network import Network
 from trunkline.tasks import Task, TaskState
-from trunkline.tasks._modules import loss_targets
+from trunkline.tasks._modules import Correction, loss_targets
 from trunkline.training.batches import Rows
-from trunkline.training.calibrate import fit_slope
+from trunkline.training.calibrate import fit_correction
 from trunkline.training.checkpoint import Checkpoints, identity
 from trunkline.training.declarations import Calibration, Training
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
 
 
 def train_arm(
-    arm: Arm, encoded: Encoded, calibration: Calibration, seed: int, threads: int, target: Path, work: Path, report: Report
+    arm: Arm,
+    encoded: Encoded,
+    calibration: Calibration,
+    seed: int,
+    threads: int,
+    target: Path,
+    work: Path,
+    report: Report,
 ) -> None:
     """Fit every seed of an arm and write its folder.
 
@@ -53,32 +60,31 @@ def train_arm(
     torch.use_deterministic_algorithms(True, warn_only=False)
     train, validation = (as_rows(encoded.side(side), arm) for side in ("train", "validation"))
     chooses, calibrates = _halves(len(validation.features), seed)
-    names, slopes, runs, history = [], [], [], []
+    names, corrections, runs, history = [], [], [], []
     for place in range(arm.training.seeds):
         checkpoints = Checkpoints(work / identity(_facts(arm, encoded, seed, place, threads)))
         selection = _subset(validation, chooses)
         fitted = fit(arm, train, selection, stream_seed(seed, "training", place), checkpoints, report)
         names.append(f"{place}.safetensors")
         write_bytes(target / names[-1], weight_bytes(fitted.network))
-        slopes.append(_slopes(arm, fitted.network, validation, calibrates, calibration))
+        corrections.append(_corrections(arm, fitted.network, validation, calibrates, calibration))
         runs.append(_run(fitted))
         history += [{"seed": place, **row} for row in fitted.history]
         checkpoints.remove()
-    write_json(target / "calibration.json", {"version": 1, "kind": calibration.kind, "rows": len(calibrates), "slopes": slopes})
+    write_json(
+        target / "calibration.json",
+        {"version": 1, "kind": calibration.kind, "rows": len(calibrates), "corrections": corrections},
+    )
     write_json(target / "run.json", _description(arm, threads, runs))
     write_text(target / "history.tsv", _tsv(history))
     seal(target, [*names, "calibration.json", "run.json", "history.tsv"])
 
 
-def shared_arm(
-    tasks: Mapping[str, Task], encoded: Encoded, trunk: Trunk, balance: Balance, training: Training
-) -> Arm:
+def shared_arm(tasks: Mapping[str, Task], encoded: Encoded, trunk: Trunk, balance: Balance, training: Training) -> Arm:
     """Return the arm that learns all tasks together."""
     weights = {name: task.weight for name, task in tasks.items()}
     encoder = encoded.encoder
-    return Arm(
-        "shared", encoded.states, weights, encoder.features, encoder.vocabulary_sizes, trunk, balance, training
-    )
+    return Arm("shared", encoded.states, weights, encoder.features, encoder.vocabulary_sizes, trunk, balance, training)
 
 
 def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training) -> Arm:
@@ -86,7 +92,14 @@ def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training) -> 
     encoder = encoded.encoder
     states = {name: encoded.states[name]}
     return Arm(
-        f"alone/{name}", states, {name: 1.0}, encoder.features, encoder.vocabulary_sizes, trunk, EqualWeights(), training
+        f"alone/{name}",
+        states,
+        {name: 1.0},
+        encoder.features,
+        encoder.vocabulary_sizes,
+        trunk,
+        EqualWeights(),
+        training,
     )
 
 
@@ -106,11 +119,11 @@ def weight_bytes(network: Network) -> bytes:
 
 @dataclass(frozen=True)
 class Trained:
-    """An arm as its folder holds it: the tasks' states, and network and calibration slopes of every seed."""
+    """An arm as its folder holds it: the tasks' states, and network and calibration of every seed."""
 
     states: dict[str, TaskState]
     networks: list[Network]
-    slopes: list[dict[str, float]]
+    corrections: list[dict[str, Correction]]
     best_seed: int
 
 
@@ -141,7 +154,8 @@ def load_arm(folder: Path, encoder: Encoder) -> Trained:
                 f"{folder}: was trained on other columns than data/encoded holds; run `trunkline run`"
             ) from fault
         networks.append(network.eval())
-    return Trained(states, networks, calibration["slopes"], int(run["best_seed"]))
+    corrections = [{name: (slope, shift) for name, (slope, shift) in of.items()} for of in calibration["corrections"]]
+    return Trained(states, networks, corrections, int(run["best_seed"]))
 
 
 def network_outputs(network: Network, features: np.ndarray[Any, Any], codes: np.ndarray[Any, Any]) -> torch.Tensor:
@@ -166,19 +180,19 @@ def _subset(rows: Rows, places: np.ndarray[Any, Any]) -> Rows:
     return Rows(rows.features[places], rows.codes[places], rows.targets[torch.from_numpy(places)])
 
 
-def _slopes(
+def _corrections(
     arm: Arm, network: Network, validation: Rows, places: np.ndarray[Any, Any], calibration: Calibration
-) -> dict[str, float]:
+) -> dict[str, Correction]:
     if calibration.kind == "none":
-        return dict.fromkeys(arm.states, 1.0)
+        return dict.fromkeys(arm.states, (1.0, 0.0))
     rows = _subset(validation, places)
     outputs = network_outputs(network, rows.features, rows.codes).numpy()
-    slopes, first = {}, 0
+    corrections, first = {}, 0
     for column, (name, state) in enumerate(arm.states.items()):
         last = first + state["outputs"]
-        slopes[name] = fit_slope(state, outputs[:, first:last], rows.targets[:, column].numpy())
+        corrections[name] = fit_correction(state, outputs[:, first:last], rows.targets[:, column].numpy())
         first = last
-    return slopes
+    return corrections
 
 
 def _facts(arm: Arm, encoded: Encoded, seed: int, place: int, threads: int) -> dict[str, object]:

@@ -28,23 +28,30 @@ class Training(Declared):
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of all steps in which the step size rises to its peak.")
     clip: float = Field(1.0, gt=0, description="Largest norm of a step's gradient; longer ones are shortened to it.")
     unseen_rate: float = Field(
-        0.01, ge=0, lt=0.5, description="Share of categorical values shown as unseen in training, "
-        "so that a new word at prediction time meets a trained embedding."
+        0.01,
+        ge=0,
+        lt=0.5,
+        description="Share of categorical values shown as unseen in training, "
+        "so that a new word at prediction time meets a trained embedding.",
     )
     normalize: Literal["constant", "off"] = Field(
-        "constant", description="constant: divide each loss by that of the best constant prediction, so that no task "
-        "drowns another by its unit; off: raw losses, in the target's own unit."
+        "constant",
+        description="constant: divide each loss by that of the best constant prediction, so that no task "
+        "drowns another by its unit; off: raw losses, in the target's own unit.",
     )
     keep: Literal["last", "best"] = Field(
-        "last", description="Weights kept: of the last, annealed epoch, or of the best by the validation composite. "
-        "With early_stop always the best."
+        "last",
+        description="Weights kept: of the last, annealed epoch, or of the best by the validation composite. "
+        "With early_stop always the best.",
     )
     early_stop: EarlyStop | None = Field(None, description="Default: train all epochs.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: a CUDA GPU where there is one (with bfloat16 autocast), else the CPU."
     )
     shuffle_rows: int = Field(
-        2_000_000, ge=1, description="Rows held in memory and shuffled together; larger data is shuffled in such blocks."
+        2_000_000,
+        ge=1,
+        description="Rows held in memory and shuffled together; larger data is shuffled in such blocks.",
     )
 
 

@@ -94,9 +94,9 @@ class _Trainer:
         self.checkpoints, self.report, self.recipe = checkpoints, report, arm.training
         self.device = choose_device(self.recipe.device)
         states = list(arm.states.values())
-        self.network = Network(
-            arm.features, arm.vocabulary_sizes, states, arm.trunk, torch_stream(seed, "weights")
-        ).to(self.device)
+        self.network = Network(arm.features, arm.vocabulary_sizes, states, arm.trunk, torch_stream(seed, "weights")).to(
+            self.device
+        )
         self.losses = Losses(states, self.recipe.normalize).to(self.device)
         self.skill_losses = Losses(states, "constant").to(self.device)
         self.weights = torch.tensor([arm.weights[name] for name in arm.states], device=self.device)
@@ -150,8 +150,8 @@ class _Trainer:
         )
         for step, batch in enumerate(batches):
             losses = self._step(batch, self.epoch * self.steps + step, unseen)
-            total += losses
-        return total / self.steps
+            total.add_(losses)
+        return total.div_(self.steps)
 
     def _step(self, batch: Batch, step: int, unseen: torch.Generator) -> Tensor:
         for group in self.optimizer.param_groups:
@@ -159,7 +159,7 @@ class _Trainer:
         codes = self._hide_some(batch.codes, unseen)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             outputs = self.network(batch.features, codes)
-        losses = self.losses(outputs.float(), batch.targets)
+        losses: Tensor = self.losses(outputs.float(), batch.targets)
         self.optimizer.zero_grad(set_to_none=True)
         self.arm.balance.combine(losses, self.weights).backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
@@ -172,7 +172,8 @@ class _Trainer:
         if not self.recipe.unseen_rate or not codes.shape[1]:
             return codes
         shown = torch.rand(codes.shape, generator=generator) >= self.recipe.unseen_rate
-        return codes * shown.to(codes.device)
+        hidden: Tensor = codes * shown.to(codes.device)
+        return hidden
 
     def _schedule(self, step: int) -> float:
         """Return the step size as a share of its peak: linear warm-up, then a cosine to zero."""

@@ -11,31 +11,32 @@ import torch
 
 from trunkline.data.encode import Arrays, Encoded
 from trunkline.evaluation.score import compose, mean_scores, score_task, transfer
-from trunkline.files import read_json
 from trunkline.nets.network import Network
 from trunkline.tasks import Task, TaskState
-from trunkline.tasks._modules import Predict
+from trunkline.tasks._modules import Correction, Predict
 from trunkline.training.arm import Trained, load_arm, network_outputs
 
 
 def predictions(trained: Trained, rows: Arrays) -> list[dict[str, np.ndarray[Any, Any]]]:
     """Return, per seed, the calibrated prediction of every task of the arm, [rows, 1 or classes]."""
     return [
-        _predictions(network, slopes, trained.states, rows)
-        for network, slopes in zip(trained.networks, trained.slopes, strict=True)
+        _predictions(network, corrections, trained.states, rows)
+        for network, corrections in zip(trained.networks, trained.corrections, strict=True)
     ]
 
 
 def _predictions(
-    network: Network, slopes: dict[str, float], states: dict[str, TaskState], rows: Arrays
+    network: Network, corrections: dict[str, Correction], states: dict[str, TaskState], rows: Arrays
 ) -> dict[str, np.ndarray[Any, Any]]:
     outputs = network_outputs(network, rows.features, rows.codes)
     with torch.inference_mode():
-        found = Predict(list(states.values()), [slopes[name] for name in states])(outputs)
+        found = Predict(list(states.values()), [corrections[name] for name in states])(outputs)
     return {name: prediction.numpy() for name, prediction in zip(states, found, strict=True)}
 
 
-def evaluate_arms(tasks: Mapping[str, Task], encoded: Encoded, shared: Path, alone: Path, threads: int) -> dict[str, Any]:
+def evaluate_arms(
+    tasks: Mapping[str, Task], encoded: Encoded, shared: Path, alone: Path, threads: int
+) -> dict[str, Any]:
     """Return reports/evaluation.json: every task's scores on the test rows, shared beside alone.
 
     Args:
