@@ -17,6 +17,7 @@ from trunkline.columns.base import ColumnState
 from trunkline.columns.timestamp import CYCLE_SECONDS, MISSING_TIME
 
 FEATURE_LIMIT = 20.0
+SHORTEST_RUN = 1e-290  # between two knots; a slope over less does not fit a float64
 
 
 class PrepareNumeric(nn.Module):
@@ -97,7 +98,8 @@ class _NormalTable(nn.Module):
         rise = np.diff(normal, axis=1)
         with np.errstate(invalid="ignore"):
             run = np.diff(knots, axis=1)
-        slope = np.where(np.isfinite(run) & (run > 0), rise / np.where(run > 0, run, 1.0), 0.0)
+        rising = np.isfinite(run) & (run > SHORTEST_RUN)
+        slope = np.where(rising, rise / np.where(rising, run, 1.0), 0.0)
         finite = np.where(np.isfinite(knots), knots, 0.0)
         self.register_buffer("search", torch.from_numpy(knots[:, :-1].reshape(-1)))
         self.register_buffer("start", torch.from_numpy(finite[:, :-1].reshape(-1)))
@@ -117,33 +119,49 @@ class _NormalTable(nn.Module):
 class PrepareTimestamp(nn.Module):
     """Turn moments into cycles and ages.
 
+    Every constant is a float64 buffer: the exporter rounds Python numbers to float32, which moves a moment by a minute.
+
     Args:
         states: The columns' states, in their order.
     """
+
+    low: Tensor
+    high: Tensor
+    center: Tensor
+    spread: Tensor
+    radians: Tensor
 
     def __init__(self, states: list[ColumnState]) -> None:
         super().__init__()
         self.states = states
         self.width = sum(2 * len(state["cycles"]) + int(state["age"]) + int(state["flag"]) for state in states)
+        for key in ("low", "high", "center", "spread"):
+            values = [float(state[key]) for state in states]
+            self.register_buffer(key, torch.tensor(values, dtype=torch.float64))
+        per_second = [2 * math.pi / seconds for seconds in CYCLE_SECONDS.values()]
+        self.register_buffer("radians", torch.tensor(per_second, dtype=torch.float64))
 
     def forward(self, raw: Tensor) -> Tensor:
         """Return float32 features [rows, width] for raw int64 seconds [rows, columns]."""
-        features = []
-        for place, state in enumerate(self.states):
-            moment = raw[:, place : place + 1]
-            known = moment != MISSING_TIME
-            moment = torch.where(known, moment, 0)
-            for cycle in state["cycles"]:
-                seconds = CYCLE_SECONDS[cycle]
-                angle = (moment % seconds).to(torch.float64) * (2 * math.pi / seconds)
-                features += [torch.where(known, torch.sin(angle), 0.0), torch.where(known, torch.cos(angle), 0.0)]
-            if state["age"]:
-                clipped = torch.clamp(moment, state["low"], state["high"])
-                age = (clipped.to(torch.float64) - state["center"]) / state["spread"]
-                features.append(torch.where(known, age.clamp(-FEATURE_LIMIT, FEATURE_LIMIT), 0.0))
-            if state["flag"]:
-                features.append((~known).to(torch.float64))
+        features = [part for place in range(len(self.states)) for part in self._column(raw, place)]
         return torch.cat(features, dim=1).to(torch.float32) if features else raw[:, :0].to(torch.float32)
+
+    def _column(self, raw: Tensor, place: int) -> list[Tensor]:
+        state, moment = self.states[place], raw[:, place : place + 1]
+        known = moment != MISSING_TIME
+        moment = torch.where(known, moment, 0)
+        features = []
+        for cycle, (name, seconds) in enumerate(CYCLE_SECONDS.items()):
+            if name in state["cycles"]:
+                angle = (moment % seconds).to(torch.float64) * self.radians[cycle]
+                features += [torch.where(known, torch.sin(angle), 0.0), torch.where(known, torch.cos(angle), 0.0)]
+        if state["age"]:
+            clipped = torch.minimum(torch.maximum(moment.to(torch.float64), self.low[place]), self.high[place])
+            age = (clipped - self.center[place]) / self.spread[place]
+            features.append(torch.where(known, age.clamp(-FEATURE_LIMIT, FEATURE_LIMIT), 0.0))
+        if state["flag"]:
+            features.append((~known).to(torch.float64))
+        return features
 
 
 class Prepare(nn.Module):

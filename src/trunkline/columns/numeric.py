@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from trunkline.columns.base import BaseColumn, ColumnState
 
 QUANTILES = 129
+LARGEST_QUANTILE = 1e300  # beyond it differences do not fit a float64, and the scale stays standard
 NORMAL_LIMIT = 3.0  # the outermost quantiles of a normal scale; beyond the training range nothing is known
 
 
@@ -52,7 +53,8 @@ class NumericColumn(BaseColumn):
         if not len(finite):
             return state | {"low": 0.0, "high": 0.0, "center": 0.0, "spread": 1.0, "scale": "standard", "flag": True}
         low, high = float(finite.min()), float(finite.max())
-        state |= {"low": low, "high": high, "center": float(finite.mean()), "spread": _spread(finite)}
+        center, spread = _center_and_spread(finite)
+        state |= {"low": low, "high": high, "center": center, "spread": spread}
         if self.scale == "quantile":
             state |= _normal_table(finite)
         return state
@@ -65,15 +67,19 @@ class NumericColumn(BaseColumn):
         return [*edges, *state.get("knots", [])[::16], 0.0, -0.0, 1e300, -1e300, 5e-324, np.inf, -np.inf, np.nan]
 
 
-def _spread(finite: np.ndarray[Any, Any]) -> float:
-    """Standard deviation; 1.0 for a constant column, whose spread is only rounding."""
-    spread = float(finite.std())
-    return spread if spread > 1e-9 * max(1.0, float(np.abs(finite).max())) else 1.0
+def _center_and_spread(finite: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Mean and standard deviation; 1.0 for a constant column, whose deviation is only rounding."""
+    size = float(np.abs(finite).max()) or 1.0
+    scaled = finite / size  # squares of numbers near 1e308 do not fit a float64
+    spread = float(scaled.std())
+    return float(scaled.mean()) * size, spread * size if spread > 1e-9 else 1.0
 
 
 def _normal_table(finite: np.ndarray[Any, Any]) -> ColumnState:
     from scipy.special import ndtri
 
+    if max(-finite.min(), finite.max()) > LARGEST_QUANTILE:
+        return {"scale": "standard"}
     levels = np.linspace(0, 1, QUANTILES)
     knots, first = np.unique(np.quantile(finite, levels), return_index=True)
     if len(knots) < 2:

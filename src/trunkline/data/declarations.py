@@ -77,6 +77,12 @@ class Drift(Declared):
         gt=1,
         description="Factor by which the odds of a class may leave their earlier range and still be accepted.",
     )
+    unseen: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Share of a categorical input's rows that is still accepted with words no earlier drop held.",
+    )
 
 
 class Leaks(Declared):

@@ -62,7 +62,8 @@ def train_arm(
     chooses, calibrates = _halves(len(validation.features), seed)
     names, corrections, runs, history = [], [], [], []
     for place in range(arm.training.seeds):
-        checkpoints = Checkpoints(work / identity(_facts(arm, encoded, seed, place, threads)))
+        name = identity(_facts(arm, encoded, seed, place, threads))
+        checkpoints = Checkpoints(work / arm.name / str(place), name)
         selection = _subset(validation, chooses)
         fitted = fit(arm, train, selection, stream_seed(seed, "training", place), checkpoints, report)
         names.append(f"{place}.safetensors")

@@ -20,13 +20,14 @@ import trunkline
 from trunkline.files import to_json, write_bytes
 
 FILE = "epoch.pt"
+ROOMS = ("balance", "nets", "tasks", "training")
 
 
 def source_hash() -> str:
-    """Return a hash of trunkline's own code, so that a new version never resumes an old one's training."""
+    """Return a hash of the code that trains, so that a new version never resumes an old one's training."""
     digest = hashlib.sha256()
     root = Path(trunkline.__file__).parent
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(path for room in ROOMS for path in (root / room).rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -41,11 +42,15 @@ class Checkpoints:
     """Checkpoints of one training.
 
     Args:
-        folder: The training's own folder.
+        slot: Folder that one training at a time has: one per arm and seed.
+        name: The training's identity; what other trainings left in the slot is of no use and removed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, slot: Path, name: str) -> None:
+        self.slot, self.folder = slot, slot / name
+        for stale in slot.iterdir() if slot.exists() else ():
+            if stale != self.folder:
+                shutil.rmtree(stale, ignore_errors=True)
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the last checkpoint by `state`, wholly or not at all."""
@@ -66,4 +71,4 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Forget this training, which has ended."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.slot, ignore_errors=True)

@@ -1,0 +1,302 @@
+"""Training: it learns what was planted, feeds every row once, and a killed run ends with the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from world import split_project
+
+from trunkline import stages
+from trunkline.errors import ArtifactError, DataError
+from trunkline.files import read_json, sha256
+from trunkline.training.batches import CHUNK, Rows, epoch_batches, steps_per_epoch
+from trunkline.training.checkpoint import Checkpoints
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(root: Path, project: object, *names: str) -> None:
+    for name in names:
+        if name == "baseline":
+            for task in project.tasks:  # type: ignore[attr-defined]
+                stages.baseline(root, project, task)  # type: ignore[arg-type]
+        else:
+            stages.STAGES[name](root, project)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("trained")
+    run(root, split_project(root), "encode", "train", "baseline", "evaluate")
+    return root
+
+
+def test_a_planted_world_is_learned_by_the_shared_model_and_alone(trained: Path) -> None:
+    tasks = read_json(trained / "reports" / "evaluation.json")["tasks"]
+    for arm in ("shared", "alone"):
+        assert tasks["churn"][arm]["roc_auc"] > 0.8
+        assert tasks["plan"][arm]["accuracy"] > 0.7
+        assert tasks["spend"][arm]["r2"] > 0.7
+
+
+def test_evaluation_names_what_the_contract_names(trained: Path) -> None:
+    evaluation = read_json(trained / "reports" / "evaluation.json")
+    churn = evaluation["tasks"]["churn"]
+    assert churn["primary"] == "roc_auc"
+    assert churn["higher_is_better"] is True
+    assert churn["transfer"]["verdict"] == "inconclusive"
+    assert churn["transfer"]["gain"] == pytest.approx(churn["shared"]["roc_auc"] - churn["alone"]["roc_auc"])
+    assert churn["labelled"]["train"] + churn["labelled"]["validation"] + churn["labelled"]["test"] < 2000
+    assert evaluation["composite"]["inconclusive"] == 3
+    gains = [task["transfer"]["gain_percent"] for task in evaluation["tasks"].values()]
+    assert evaluation["composite"]["delta_m_percent"] == pytest.approx(np.mean(gains))
+
+
+def test_history_has_a_row_per_epoch_and_its_losses_fall(trained: Path) -> None:
+    lines = (trained / "models" / "shared" / "history.tsv").read_text().splitlines()
+    header = lines[0].split("\t")
+    assert header[:3] == ["seed", "epoch", "composite"]
+    composite = [float(line.split("\t")[2]) for line in lines[1:]]
+    assert len(composite) == 4
+    assert composite[-1] > composite[0] > 0
+
+
+def test_an_altered_array_stops_the_next_stage(tmp_path: Path) -> None:
+    project = split_project(tmp_path, 400)
+    run(tmp_path, project, "encode")
+    path = tmp_path / "data" / "encoded" / "labels" / "churn.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"churn.npy: is missing or was altered"):
+        run(tmp_path, project, "train")
+
+
+def test_weights_that_were_altered_are_not_evaluated(trained: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "copy")
+    root = tmp_path / "copy"
+    path = root / "models" / "shared" / "0.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    from trunkline.project import load_project
+
+    with pytest.raises(ArtifactError, match="was altered"):
+        stages.evaluate(root, load_project(root))
+
+
+def test_the_folder_of_a_task_that_is_gone_is_removed(trained: Path) -> None:
+    from trunkline.project import load_project
+
+    stranger = trained / "models" / "alone" / "gone"
+    stranger.mkdir()
+    stages.evaluate(trained, load_project(trained))
+    assert not stranger.exists()
+
+
+def test_labels_in_a_wrong_unit_are_refused_before_the_first_step(tmp_path: Path) -> None:
+    """A few absurd labels make the constant prediction good and every start bad."""
+    project = split_project(tmp_path, 400)
+    run(tmp_path, project, "encode")
+    state = read_json(tmp_path / "data" / "encoded" / "labels" / "spend.json")
+    state["state"]["constant_loss"] /= 3
+    from trunkline.files import write_json
+
+    write_json(tmp_path / "data" / "encoded" / "labels" / "spend.json", state)
+    with pytest.raises(DataError, match=r"task 'spend': its loss before the first step is 3"):
+        run(tmp_path, project, "train")
+
+
+def test_a_loss_that_explodes_names_step_and_task_and_writes_no_model(tmp_path: Path) -> None:
+    project = split_project(tmp_path, 400, training={"learning_rate": 1.0, "clip": 1e30, "weight_decay": 1e6})
+    run(tmp_path, project, "encode")
+    with pytest.raises(DataError, match="is NaN or infinite at step"):
+        run(tmp_path, project, "train")
+    assert not (tmp_path / "models" / "shared").exists()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(trained: Path, tmp_path: Path) -> None:
+    for name, seed in [("same", 1), ("other", 2)]:
+        root = tmp_path / name
+        root.mkdir()
+        run(root, split_project(root, seed=seed), "encode", "train")
+    of = [root / "models" / "shared" / "0.safetensors" for root in (trained, tmp_path / "same", tmp_path / "other")]
+    assert sha256(of[0]) == sha256(of[1]) != sha256(of[2])
+
+
+def test_several_seeds_differ_and_the_best_by_validation_is_named(tmp_path: Path) -> None:
+    project = split_project(tmp_path, 400, training={"seeds": 3, "epochs": 2})
+    run(tmp_path, project, "encode", "train")
+    run_record = read_json(tmp_path / "models" / "shared" / "run.json")
+    composites = [seed["composite"] for seed in run_record["seeds"]]
+    assert len(set(composites)) == 3
+    assert run_record["best_seed"] == int(np.argmax(composites))
+
+
+def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
+    changes = {"early_stop": {"patience": 2}, "epochs": 60, "learning_rate": 0.05}
+    project = split_project(tmp_path, 400, training=changes)
+    run(tmp_path, project, "encode", "train")
+    seed = read_json(tmp_path / "models" / "shared" / "run.json")["seeds"][0]
+    lines = (tmp_path / "models" / "shared" / "history.tsv").read_text().splitlines()[1:]
+    composites = [float(line.split("\t")[2]) for line in lines]
+    assert seed["epochs"] == seed["kept_epoch"] + 2 < 60
+    assert seed["kept_epoch"] == int(np.argmax(composites)) + 1
+
+
+def test_a_task_alone_is_trained_as_if_the_others_were_not_there(tmp_path: Path) -> None:
+    project = split_project(tmp_path, 400)
+    run(tmp_path, project, "encode")
+    stages.baseline(tmp_path, project, "churn")
+    path = tmp_path / "models" / "alone" / "churn" / "0.safetensors"
+    before = sha256(path)
+    (tmp_path / "data" / "encoded" / "labels" / "spend.npy").unlink()
+    stages.baseline(tmp_path, project, "churn")
+    assert sha256(path) == before
+
+
+def numbered(count: int) -> Rows:
+    return Rows(
+        np.arange(count, dtype=np.float32)[:, None],
+        np.zeros((count, 1), dtype=np.int32),
+        torch.arange(count, dtype=torch.float32)[:, None],
+    )
+
+
+@given(count=st.integers(1, 3 * CHUNK), batch=st.integers(2, 500), shuffle_rows=st.sampled_from([CHUNK, 10**6]))
+def test_an_epoch_shows_every_row_at_most_once_and_drops_less_than_a_batch_per_block(
+    count: int, batch: int, shuffle_rows: int
+) -> None:
+    batches = list(epoch_batches(numbered(count), batch, shuffle_rows, 1, 0, torch.device("cpu")))
+    shown = torch.cat([part.features[:, 0] for part in batches]).int().tolist()
+    blocks = 1 if count <= shuffle_rows else -(-count // CHUNK)
+    assert len(set(shown)) == len(shown)
+    assert count - len(shown) < batch * blocks
+    assert len(batches) == steps_per_epoch(count, batch, shuffle_rows)
+    assert all((part.features == part.targets).all() for part in batches)
+
+
+def test_the_order_differs_by_epoch_and_seed_and_not_otherwise() -> None:
+    def order(seed: int, epoch: int) -> list[float]:
+        parts = epoch_batches(numbered(1000), 100, 10**6, seed, epoch, torch.device("cpu"))
+        return torch.cat([part.features[:, 0] for part in parts]).tolist()
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+
+
+def test_a_training_with_other_inputs_does_not_resume_and_leaves_nothing_of_the_old(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, "old").save({"epoch": 3})
+    assert Checkpoints(tmp_path, "new").load() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_checkpoint_is_not_resumed(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "this")
+    checkpoints.save({"epoch": 3})
+    assert checkpoints.load() == {"epoch": 3}
+    path = next((tmp_path / "this").iterdir())
+    for content in (b"", path.read_bytes()[:-1], path.read_bytes()[:40] + b"x" + path.read_bytes()[41:]):
+        path.write_bytes(content)
+        assert checkpoints.load() is None
+
+
+KILLS = 20
+
+FORK_SERVER = """
+import os, sys, time
+from pathlib import Path
+from trunkline import stages
+from trunkline.project import load_project
+import trunkline.training.arm, trunkline.data.encode, scipy.optimize
+import torch
+torch.set_num_threads(1)
+for line in sys.stdin:
+    root, wait = line.split()
+    child = os.fork()
+    if child == 0:
+        sys.stdout = open(Path(root) / "said.txt", "a")
+        stages.train(Path(root), load_project(Path(root)))
+        sys.stdout.flush()
+        os._exit(0)
+    started = time.monotonic()
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() - started < float(wait):
+        time.sleep(0.001)
+    if ended[0] == 0:
+        os.kill(child, 9)
+        ended = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(ended[1]), round(time.monotonic() - started, 4), flush=True)
+"""
+
+
+class Forks:
+    """Trains in children of one warm process, so that an instant lies in the training and not in imports."""
+
+    def __init__(self) -> None:
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        self.server = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", FORK_SERVER],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+
+    def train(self, root: Path, wait: float) -> tuple[int, float]:
+        """Train in `root`, killed after `wait` seconds; return exit code (-9 where killed) and seconds."""
+        assert self.server.stdin is not None and self.server.stdout is not None
+        self.server.stdin.write(f"{root} {wait}\n")
+        self.server.stdin.flush()
+        code, seconds = self.server.stdout.readline().split()
+        return int(code), float(seconds)
+
+    def close(self) -> None:
+        self.server.communicate()
+
+
+@pytest.fixture
+def forks() -> Iterator[Forks]:
+    forks = Forks()
+    yield forks
+    forks.close()
+
+
+def test_a_training_killed_at_random_instants_ends_with_the_bytes_of_an_undisturbed_one(
+    tmp_path: Path, forks: Forks
+) -> None:
+    changes = {"epochs": 14, "keep": "best"}
+
+    def project(name: str) -> Path:
+        root = tmp_path / name
+        root.mkdir()
+        run(root, split_project(root, training=changes), "encode")
+        return root
+
+    def model(root: Path) -> dict[str, str]:
+        return {path.name: sha256(path) for path in sorted((root / "models" / "shared").iterdir())}
+
+    quiet = project("quiet")
+    code, duration = forks.train(quiet, 600)
+    assert code == 0
+    chance = random.Random(0)
+    kills = runs = resumed = 0
+    while kills < KILLS:
+        root, runs = project(f"killed-{runs}"), runs + 1
+        while (code := forks.train(root, chance.random() * duration)[0]) != 0:
+            assert code == -signal.SIGKILL
+            kills += 1
+        assert model(root) == model(quiet)
+        assert [path for path in (root / ".trunkline").rglob("*") if path.is_file()] == []
+        resumed += "resumes after epoch" in (root / "said.txt").read_text()
+    assert resumed > 0, "no run ever resumed, so nothing was tested"
