@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from trunkline.columns.base import ColumnState, Kind
 from trunkline.columns.categorical import FIRST_WORD, MISSING, UNSEEN
 
 if TYPE_CHECKING:
     import onnx
-    import torch
 
     from trunkline.columns._modules import Prepare
 
@@ -95,47 +92,3 @@ def _front(vocabularies: dict[str, list[str]]) -> onnx.ModelProto:
     graph = helper.make_graph(nodes, "front", inputs, outputs)
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 4)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="trunkline")
-
-
-class EncoderRunner:
-    """Runs an encoder over blocks of raw feeds.
-
-    Args:
-        encoder: The fitted encoder.
-        front: Bytes of the front graph.
-        threads: Threads onnxruntime may use.
-    """
-
-    def __init__(self, encoder: Encoder, front: bytes, threads: int) -> None:
-        self.encoder = encoder
-        self.categorical = encoder.of_kind("categorical")
-        self.prepare = encoder.prepare()
-        self.session = _session(front, threads) if self.categorical else None
-
-    def __call__(self, feeds: dict[str, np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return (features float32 [rows, width], codes int32 [rows, columns]) for raw feeds [rows, 1] each."""
-        import torch
-
-        rows = len(next(iter(feeds.values())))
-        codes = np.zeros((rows, len(self.categorical)), dtype=np.int64)
-        if self.session is not None:
-            found = self.session.run(None, {name: feeds[name] for name in self.categorical})
-            codes = np.concatenate(found, axis=1)
-        raw: list[torch.Tensor] = []
-        places = {name: place for place, name in enumerate(self.categorical)}
-        for name, kind in self.encoder.inputs:
-            value = codes[:, places[name]][:, None] if kind == "categorical" else feeds[name]
-            raw.append(torch.from_numpy(np.array(value)))
-        with torch.inference_mode():
-            features, prepared_codes = self.prepare(raw)
-        return features.numpy(), prepared_codes.numpy().astype(np.int32)
-
-
-def _session(front: bytes, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(front, options, providers=["CPUExecutionProvider"])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trunkline.columns.base import Kind
-from trunkline.columns.encoder import Encoder, EncoderRunner
+from trunkline.columns.encoder import Encoder
 from trunkline.errors import ArtifactError, DataError
 from trunkline.files import atomic_path, check_seal, read_json, seal, sha256, write_bytes, write_json
 
@@ -64,6 +64,42 @@ def _feeds(table: pa.Table | pa.RecordBatch, inputs: list[tuple[str, Kind]]) -> 
     return feeds
 
 
+class _Runner:
+    """Runs an encoder over blocks of raw feeds.
+
+    Args:
+        encoder: The fitted encoder.
+        front: Bytes of the front graph.
+        threads: Threads onnxruntime may use.
+    """
+
+    def __init__(self, encoder: Encoder, front: bytes, threads: int) -> None:
+        self.encoder = encoder
+        self.categorical = encoder.of_kind("categorical")
+        self.prepare = encoder.prepare()
+        from trunkline.serving.session import start_session
+
+        self.session = start_session(front, threads) if self.categorical else None
+
+    def __call__(self, feeds: dict[str, np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return (features float32 [rows, width], codes int32 [rows, columns]) for raw feeds [rows, 1] each."""
+        import torch
+
+        rows = len(next(iter(feeds.values())))
+        codes = np.zeros((rows, len(self.categorical)), dtype=np.int64)
+        if self.session is not None:
+            found = self.session.run(None, {name: feeds[name] for name in self.categorical})
+            codes = np.concatenate(found, axis=1)
+        raw: list[torch.Tensor] = []
+        places = {name: place for place, name in enumerate(self.categorical)}
+        for name, kind in self.encoder.inputs:
+            value = codes[:, places[name]][:, None] if kind == "categorical" else feeds[name]
+            raw.append(torch.from_numpy(np.array(value)))
+        with torch.inference_mode():
+            features, prepared_codes = self.prepare(raw)
+        return features.numpy(), prepared_codes.numpy().astype(np.int32)
+
+
 def write_features(encoder: Encoder, front: bytes, rows: pq.ParquetFile, folder: Path, threads: int) -> dict[str, int]:
     """Encode all rows into one pair of arrays per side.
 
@@ -79,7 +115,7 @@ def write_features(encoder: Encoder, front: bytes, rows: pq.ParquetFile, folder:
     """
     from contextlib import ExitStack
 
-    runner = EncoderRunner(encoder, front, threads)
+    runner = _Runner(encoder, front, threads)
     sides = rows.read(["side"])["side"].combine_chunks()
     counts = {side: int(np.count_nonzero(np.asarray(sides) == side)) for side in SIDES}
     widths = {"features": (encoder.features, np.float32), "codes": (len(encoder.vocabulary_sizes), np.int32)}

@@ -11,23 +11,12 @@ from trunkline.columns import KINDS
 from trunkline.columns.encoder import Encoder
 from trunkline.errors import GateError
 from trunkline.export.graph import Model
+from trunkline.serving.session import start_session
 from trunkline.tasks import TaskState
 
 TOLERANCE = 1e-5  # on probabilities; on values 1e-5 of the value plus 1e-5 of the target's standard deviation
-FEWEST_ROWS = 10_000
 
 Feeds = dict[str, np.ndarray[Any, Any]]
-
-
-def open_session(model: bytes, threads: int) -> Any:
-    """Open the file as a service would: one provider, quiet, no spinning threads."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def boundary_feeds(encoder: Encoder, generator: np.random.Generator, rows: int = 512) -> Feeds:
@@ -78,7 +67,7 @@ def check_parity(
     Raises:
         GateError: They differ by more than the tolerance, or differ between one row and many.
     """
-    session = open_session(graph, threads)
+    session = start_session(graph, threads)
     edges = boundary_feeds(encoder, np.random.default_rng(seed))
     largest = dict.fromkeys(tasks, 0.0)
     for feeds in (real, edges):

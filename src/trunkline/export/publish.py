@@ -21,10 +21,11 @@ from trunkline.errors import GateError
 from trunkline.export import card as cards
 from trunkline.export.declarations import Export
 from trunkline.export.graph import Model, build_graph
-from trunkline.export.parity import check_parity, open_session
+from trunkline.export.parity import check_parity
 from trunkline.files import atomic_path, check_seal, seal, sha256, to_json, write_bytes, write_json, write_text
 from trunkline.nets.network import Network
 from trunkline.serving.feeds import Input, build_feeds
+from trunkline.serving.session import start_session
 from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction
 
@@ -84,7 +85,7 @@ class Exporter:
         test = _test_rows(split)
         real, _ = build_feeds(test.slice(0, max(self.export.parity_rows, SAMPLE_ROWS)), self.inputs)
         card["parity"] = check_parity(self.model, graph, self.encoder, self.states, real, 0, self.threads)
-        session = open_session(graph, self.threads)
+        session = start_session(graph, self.threads)
         check_scores(session, self.inputs, self.tasks, self.states, test, evaluation)
         card |= {"sha256": cards.digest(graph), "golden": cards.golden(session, real, self.export.golden_rows)}
         write_bytes(target / "model.onnx", graph)
