@@ -1,0 +1,56 @@
+"""Gains as bars around zero, all on one scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+STEPS = (1, 2, 2.5, 5, 10)  # times a power of ten: where a scale may end
+OF_MIDDLE = 2.5  # times the median reach: where it ends at the latest
+
+
+class Bar(NamedTuple):
+    """A gain on a scale from -1 to 1.
+
+    Attributes:
+        gain: Where the bar that starts at 0 ends.
+        low: Lower end of the interval; None where there is none.
+        high: Its upper end.
+        beyond: True where any of them was cut to the scale.
+    """
+
+    gain: float
+    low: float | None
+    high: float | None
+    beyond: bool
+
+
+def gain_bars(gains: Mapping[str, Sequence[float]]) -> tuple[float, dict[str, Bar]]:
+    """Put gains on one scale, so wide that most fit, so narrow that one far off does not flatten the others.
+
+    Args:
+        gains: Per task its gain in percent, then the two ends of its interval where there is one.
+
+    Returns:
+        What 1 on the scale means, in percent, and a bar per task.
+
+    Example:
+        >>> scale, bars = gain_bars({"a": [0.5], "b": [-1.0], "c": [14.0]})
+        >>> scale, bars["b"].gain, bars["c"].gain, bars["c"].beyond
+        (2.5, -0.4, 1.0, True)
+    """
+    reaches = sorted(max(abs(end) for end in ends) for ends in gains.values())
+    farthest, middle = (reaches[-1], reaches[len(reaches) // 2]) if reaches else (0.0, 0.0)
+    scale = _round_up(min(farthest, OF_MIDDLE * middle) or farthest or 1.0)
+    return scale, {name: _bar(ends, scale) for name, ends in gains.items()}
+
+
+def _bar(ends: Sequence[float], scale: float) -> Bar:
+    gain, low, high = [max(-1.0, min(1.0, end / scale)) for end in ends] + [None, None][: 3 - len(ends)]
+    return Bar(gain or 0.0, low, high, any(abs(end) > scale for end in ends))
+
+
+def _round_up(value: float) -> float:
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next(step * unit for step in STEPS if step * unit >= value * (1 - 1e-12))

@@ -1,0 +1,123 @@
+"""Scores, differences and verdicts as a person reads them, and what each metric is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, TypeGuard
+
+MISSING = "n/a"
+
+METRICS = {
+    "roc_auc": "chance that a row with a yes gets a higher probability than a row with a no; 0.5 = guessing",
+    "average_precision": "mean precision over all recalls; guessing gives the base rate",
+    "log_loss": "mean of minus the logarithm of the probability given to what came true",
+    "brier": "mean squared distance of the probability from what came true",
+    "calibration_error": "mean distance of the stated probability from the observed frequency, in 15 bins",
+    "accuracy": "share of rows whose likeliest class is the right one",
+    "f1_macro": "mean over the classes of the harmonic mean of precision and recall",
+    "r2": "share of the target's variance that the prediction explains; 0 = predicting the mean",
+    "mae": "mean distance of the prediction from the target, in the target's unit",
+    "rmse": "square root of the mean squared distance, in the target's unit",
+}
+"""What each metric is, for the reader of a report."""
+
+
+class Sign(NamedTuple):
+    """A mark and a word, so that nothing rests on colour; `tone` names the colour."""
+
+    mark: str
+    word: str
+    tone: str
+
+
+VERDICTS = {
+    "helped": Sign("▲", "helped", "better"),
+    "hurt": Sign("▼", "hurt", "worse"),
+    "equivalent": Sign("=", "equivalent", "level"),
+    "inconclusive": Sign("?", "inconclusive", "open"),
+}
+
+
+def known(value: float | None) -> TypeGuard[float]:
+    """Return True for a number that can be shown; a metric that does not exist is None in JSON, else NaN."""
+    return value is not None and math.isfinite(value)
+
+
+def score(value: float | None) -> str:
+    """Return a score to four decimals, a large one to fewer.
+
+    Example:
+        >>> score(0.83612), score(23.5408), score(12345.6), score(None)
+        ('0.8361', '23.54', '12,346', 'n/a')
+    """
+    if not known(value):
+        return MISSING
+    decimals = 4 if abs(value) < 10 else 2 if abs(value) < 1000 else 0
+    return _minus(f"{value:,.{decimals}f}")
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign, to two digits that count.
+
+    Example:
+        >>> signed(0.00446287), signed(-12.3), signed(0.0), signed(2e-9), signed(math.nan)
+        ('+0.0045', '−12', '0', '+2.0e-09', 'n/a')
+    """
+    if not known(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    decimals = 1 - int(f"{value:.1e}".partition("e")[2])
+    return _minus(f"{value:+.1e}" if decimals > 7 else f"{value:+,.{max(decimals, 0)}f}")
+
+
+def percent(value: float | None) -> str:
+    r"""Return a difference in percent with its sign.
+
+    Example:
+        >>> percent(0.5366), percent(-14.56), percent(None)
+        ('+0.54\xa0%', '−14.56\xa0%', 'n/a')
+    """
+    if not known(value):
+        return MISSING
+    return _minus(f"{value:+,.2f}\u00a0%")
+
+
+def base_rate(prevalence: float | Sequence[float] | None) -> str:
+    r"""Return what a guess without inputs knows: the share of yes, or of the commonest class.
+
+    Example:
+        >>> base_rate(0.028055), base_rate([0.2, 0.5, 0.3]), base_rate(None)
+        ('2.8\xa0%', '50\xa0%, commonest of 3', '–')
+    """
+    if prevalence is None:
+        return "–"
+    if isinstance(prevalence, int | float):
+        return f"{100 * prevalence:.2g}\u00a0%" if prevalence < 0.995 else f"{100 * prevalence:.4g}\u00a0%"
+    return f"{base_rate(max(prevalence))}, commonest of {len(prevalence)}"
+
+
+def count(rows: int | None) -> str:
+    """Return a number of rows.
+
+    Example:
+        >>> count(224878), count(None)
+        ('224,878', 'n/a')
+    """
+    return MISSING if rows is None else f"{rows:,}"
+
+
+def tendency(gain: float | None) -> Sign:
+    """Say which side has the better score; whether that is more than chance is the verdict's business."""
+    if not known(gain):
+        return Sign("", "not comparable", "open")
+    if gain == 0:
+        return Sign("=", "same", "level")
+    return Sign("▲", "better", "better") if gain > 0 else Sign("▼", "worse", "worse")
+
+
+def _minus(text: str) -> str:
+    """Return a number with the typographic minus sign; the sign of an exponent stays."""
+    mantissa, exponent, power = text.partition("e")
+    return mantissa.replace("-", "−") + exponent + power
