@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import itertools
 import json
 import subprocess
@@ -60,6 +61,9 @@ FAULTS = [
     ("columns.age", {"kind": "numeric", "min": 5.0, "max": 1.0}, "min 5.0 is above max 1.0"),
     ("columns.age", {"kind": "numeric", "max_missing": 1.1}, "columns.age.max_missing: found 1.1"),
     ("split.kind", "tme", "split.kind: 'tme' is unknown; choose one of time, random, group, column"),
+    ("split", {"kind": "time", "column": "t", "validation": dt.date(2013, 9, 1), "test": "2014"}, "in quotes, '2013-09-01'"),
+    ("split", {"kind": "time", "column": "t", "validation": "monday", "test": "2014"}, "'monday' is no date"),
+    ("split", {"kind": "time", "column": "t", "validation": "2014-01-01", "test": "2013-01-01"}, "must lie before test"),
     ("split.test", 0.9, "leave no training rows"),
     ("split.test", 0.0, "split.test: found 0.0"),
     ("training.epochs", 1.5, "training.epochs: found 1.5"),

@@ -33,7 +33,7 @@ def sides(table: pa.Table, key: list[str], seed: int = 0, **content: Any) -> lis
 
 
 BASE = pa.table({"name": [f"n{row}" for row in range(300)], "part": list(range(300))})
-TIME = {"kind": "time", "column": "at", "validation": dt.date(2013, 9, 1), "test": dt.date(2013, 11, 1)}
+TIME = {"kind": "time", "column": "at", "validation": "2013-09-01", "test": "2013-11-01"}
 
 
 def at(*moments: dt.datetime | None) -> pa.Table:
@@ -56,7 +56,7 @@ def test_a_time_split_puts_each_boundary_on_its_later_side() -> None:
 
 def test_boundaries_may_name_an_hour_and_a_zone() -> None:
     east = dt.timezone(dt.timedelta(hours=2))
-    bounds = {"validation": dt.datetime(2013, 9, 1, 6), "test": dt.datetime(2013, 9, 1, 14, tzinfo=east)}
+    bounds = {"validation": "2013-09-01T06:00", "test": "2013-09-01T14:00+02:00"}
     table = at(utc(2013, 9, 1, 5, 59), utc(2013, 9, 1, 6), utc(2013, 9, 1, 11, 59), utc(2013, 9, 1, 12))
     assert sides(table, ["id"], **TIME | bounds) == ["train", "validation", "validation", "test"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trunkline.columns.base import OnFailure
 from trunkline.declared import Declared
@@ -49,17 +49,22 @@ class Data(Declared):
 
 
 class Rule(Declared):
-    """One expectation of your own, in Great Expectations' words."""
+    """One expectation of your own, in Great Expectations' words. Each drop is judged by it, one at a time."""
 
     type: str = Field(description="Great Expectations' name, such as expect_column_values_to_be_between.")
     kwargs: dict[str, Any] = Field(description="What the expectation takes, such as {column: distance, min_value: 0}.")
-    on_failure: OnFailure | None = Field(None, description="Default: validation.on_failure.")
+    on_failure: OnFailure | None = Field(
+        None,
+        description="What a row that breaks it does: stop the run, or be set aside. Default: validation.on_failure. "
+        "An expectation about a whole column always stops the run.",
+    )
 
 
 class Drift(Declared):
     """How far a drop may lie from the earlier drops of the table before it is refused.
 
-    A drop is compared with earlier drops only, never with an earlier run.
+    A drop is compared with earlier drops only, never with an earlier run. After k earlier drops it may lie (k + 1) / k
+    times as far as declared, because the range of one or two drops says little of what is normal.
     """
 
     min_rows: int = Field(1000, ge=1, description="Drops with fewer rows than this are not compared.")
@@ -69,8 +74,8 @@ class Drift(Declared):
     spreads: float = Field(
         2.0,
         gt=0,
-        description="Distance of a quantile from its earlier range that is still accepted, "
-        "in widths of the earlier 5-95 % range.",
+        description="Distance of a quantile from its earlier range that is still accepted, in widths: the larger of "
+        "the earlier 5-95 % range and standard deviation.",
     )
     odds: float = Field(
         4.0,
@@ -133,14 +138,48 @@ class TimeSplit(Declared):
 
     kind: Literal["time"]
     column: str = Field(description="Timestamp column that orders the rows.")
-    validation: date | datetime = Field(description="First moment of the validation rows (UTC).")
-    test: date | datetime = Field(description="First moment of the test rows (UTC).")
+    validation: str = Field(description="First moment of the validation rows, UTC, in quotes: '2013-09-01'.")
+    test: str = Field(description="First moment of the test rows, UTC, in quotes.")
+
+    @field_validator("validation", "test", mode="before")
+    @classmethod
+    def _quoted(cls, value: object) -> object:
+        if isinstance(value, date):
+            raise ValueError(f"write {value} in quotes, '{value}'; DVC cannot track a bare date")
+        return value
 
     @model_validator(mode="after")
     def _ordered(self) -> TimeSplit:
-        if str(self.validation) >= str(self.test):
+        if self.validation_start >= self.test_start:
             raise ValueError(f"validation ({self.validation}) must lie before test ({self.test})")
         return self
+
+    @property
+    def validation_start(self) -> datetime:
+        """First moment of the validation rows."""
+        return moment(self.validation)
+
+    @property
+    def test_start(self) -> datetime:
+        """First moment of the test rows."""
+        return moment(self.test)
+
+
+def moment(text: str) -> datetime:
+    """Return the moment that ISO 8601 `text` names; without a zone it is UTC.
+
+    Raises:
+        ValueError: It names none.
+
+    Example:
+        >>> moment("2013-09-01").isoformat()
+        '2013-09-01T00:00:00+00:00'
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is no date or moment; write it like '2013-09-01' or '2013-09-01T06:00:00Z'") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class _Shares(Declared):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -120,16 +120,9 @@ def _by_time(rows: _Rows, split: TimeSplit, seed: int) -> Places:
             f"split: {moments.null_count} of {len(moments)} rows have no '{split.column}', so no side; the first is "
             f"{rows.name(row)}: fill it in, or remove these rows"
         )
-    starts = [_microseconds(split.validation), _microseconds(split.test)]
+    starts = [(start - EPOCH) // timedelta(microseconds=1) for start in (split.validation_start, split.test_start)]
     counts: Places = moments.cast(MOMENT).cast(pa.int64()).to_numpy()
     return np.searchsorted(np.array(starts), counts, side="right")
-
-
-def _microseconds(moment: date | datetime) -> int:
-    if not isinstance(moment, datetime):
-        moment = datetime.combine(moment, time())
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - EPOCH) // timedelta(microseconds=1)
 
 
 def _by_key(rows: _Rows, split: RandomSplit, seed: int) -> Places:
