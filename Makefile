@@ -1,0 +1,32 @@
+# make demo       set up .venv (once), then the whole pipeline on the real demo data
+# make test       set up .venv (once), then what CI runs: format, lint, types, import contracts, tests
+# make test-all   ... the slow tests too
+
+SHELL := /bin/sh
+PYTHON := $(shell command -v python3 || command -v python)
+BIN := .venv/bin
+
+.PHONY: demo test test-all check setup clean
+
+demo: setup
+	@$(BIN)/python flows/pipeline.py
+
+test: check
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: check
+	@$(BIN)/python -m pytest
+
+check: setup
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted; run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
+
+setup:
+	@$(PYTHON) .ci/setup.py
+
+# What tools leave behind; data, models and the cache of DVC stay (`trunkline gc` looks after those).
+clean:
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

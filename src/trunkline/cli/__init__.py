@@ -1,0 +1,1 @@
+"""What a person types: one file per command, each thin; the work is done by the rooms below."""

@@ -1,0 +1,105 @@
+"""The view of a run: live on the screen, or one JSON object at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from trunkline.cli.verdict import MODEL, REPORT, ending_lines, read_evaluation
+from trunkline.pipeline import Outcome, Work
+from trunkline.pipeline.failure import BUG
+
+
+class Viewer(Protocol):
+    """Who shows a run."""
+
+    def on_stage(self, name: str, work: Work) -> None:
+        """Do a stage's work and show it."""
+
+    def say(self, text: str) -> None:
+        """Show a line about the run as a whole."""
+
+    def end(self, root: Path, fault: Exception | None) -> None:
+        """Show how the run ended. What the fault says is shown by whoever ends the program."""
+
+
+class Screen:
+    """A line per stage when it is done, what it prints indented while it runs; plain text outside a terminal."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._terminal = None
+        if file.isatty():
+            from rich.console import Console
+
+            self._terminal = Console(file=file, highlight=False)
+
+    def on_stage(self, name: str, work: Work) -> None:
+        """Do a stage's work and show it."""
+        with self._waiting(name):
+            outcome = work(self._line)
+        self._done(outcome)
+
+    def _waiting(self, name: str) -> AbstractContextManager[object]:
+        return self._terminal.status(name) if self._terminal else contextlib.nullcontext()
+
+    def _line(self, text: str) -> None:
+        self.say(f"    {text}", "dim")
+
+    def _done(self, outcome: Outcome) -> None:
+        style = {"ran": "green", "cached": "dim", "failed": "bold red"}[outcome.state]
+        self.say(f"{outcome.name:<24} {outcome.state:<7} {outcome.seconds:7.1f} s", style)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line. A reader that has gone away, as `head` does, is no reason to stop the run."""
+        with contextlib.suppress(OSError):
+            if self._terminal:
+                self._terminal.print(text, style=style, markup=False, soft_wrap=True)
+            else:
+                print(text, file=self._file, flush=True)
+
+    def end(self, root: Path, fault: Exception | None) -> None:
+        """Print the verdicts and where to go on."""
+        for line in [] if fault else ending_lines(root):
+            self.say(line)
+
+
+class Silent:
+    """Nothing until the end, then one JSON object on stdout."""
+
+    def __init__(self) -> None:
+        self._outcomes: list[Outcome] = []
+
+    def on_stage(self, name: str, work: Work) -> None:
+        """Do a stage's work and remember what became of it."""
+        self._outcomes.append(work(lambda line: None))
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def end(self, root: Path, fault: Exception | None) -> None:
+        """Print the object."""
+        result = {
+            "stages": [
+                {"name": each.name, "state": each.state, "seconds": round(each.seconds, 3)} for each in self._outcomes
+            ],
+            "error": {"code": getattr(fault, "code", BUG), "message": str(fault)} if fault else None,
+            "evaluation": None if fault else read_evaluation(root),
+            "report": str(REPORT),
+            "model": str(MODEL),
+        }
+        print(json.dumps(result), flush=True)
+
+
+@contextlib.contextmanager
+def real_stdout() -> Iterator[TextIO]:
+    """Give a copy of stdout that still reaches the reader while a stage's output is caught."""
+    sys.stdout.flush()
+    with contextlib.suppress(OSError), os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace") as file:
+        yield file

@@ -1,0 +1,20 @@
+"""`trunkline stage`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def stage(
+    name: Annotated[
+        str, typer.Argument(help="ingest, validate, split, rebalance, encode, train, baseline, evaluate or export.")
+    ],
+    task: Annotated[str | None, typer.Option(metavar="TASK", help="For baseline: the task to fit alone.")] = None,
+) -> int:
+    """Run one stage whatever its state, as dvc.yaml does. `trunkline run` runs what is stale, and records it."""
+    from trunkline.pipeline.stage import run_stage
+
+    return run_stage(Path(), name, task)
