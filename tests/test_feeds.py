@@ -238,6 +238,13 @@ def test_text_that_is_no_iso_moment_is_rejected_and_says_how_to_write_one(text):
     assert rejected == {0: f"column 'time_hour': {text!r} is not a date and time such as 2013-01-31T05:00:00Z"}
 
 
+def test_the_calendar_ends_with_the_years_1_and_9999():
+    edges = [FIRST_SECOND - 1, FIRST_SECOND, LAST_SECOND, LAST_SECOND + 1]
+    values, rejected = feed(pa.array(edges), "timestamp")
+    assert (values, list(rejected)) == ([MISSING, FIRST_SECOND, LAST_SECOND, MISSING], [0, 3])
+    assert feed(pa.array(["0001-01-01", "9999-12-31T23:59:59.9Z"]), "timestamp") == ([FIRST_SECOND, LAST_SECOND], {})
+
+
 def test_milliseconds_taken_for_seconds_are_rejected():
     values, rejected = feed(pa.array([1_357_034_400, 1_357_034_400_000]), "timestamp")
     assert values == [1_357_034_400, MISSING]

@@ -133,12 +133,16 @@ def test_key_columns_that_the_source_lacks_are_left_out(model, tmp_path):
 
 def test_a_key_that_is_no_text_is_named_and_does_not_make_a_file_that_nobody_can_read(model, tmp_path):
     lying = pa.array([b"EWR", b"\xff\xfe", None], pa.binary()).view(pa.string())
-    pq.write_table(pa.table({"x": [1.0, 1.0, 1.0], "origin": lying, "time_hour": [0, 0, 0]}), tmp_path / "in.parquet")
-    assert predict_file(model, tmp_path / "in.parquet", tmp_path / "out.parquet").rejected == 1
+    names = pa.array([b"\xff", b"b", b"c"], pa.binary()).view(pa.string())
+    table = pa.table({"id": names, "x": [1.0, 1.0, 1.0], "origin": lying, "time_hour": [0, 0, 0]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    assert predict_file(model, tmp_path / "in.parquet", tmp_path / "out.parquet").rejected == 2
     found = pq.read_table(tmp_path / "out.parquet")
     found.validate(full=True)
     assert found["origin"].to_pylist() == ["EWR", "\ufffd\ufffd", None]
-    assert found["rejected"].to_pylist() == [None, r"column 'origin': b'\xff\xfe' is not UTF-8 text", None]
+    assert found["id"].to_pylist() == ["\ufffd", "b", "c"]
+    reasons = [r"column 'id': b'\xff' is not UTF-8 text", r"column 'origin': b'\xff\xfe' is not UTF-8 text", None]
+    assert found["rejected"].to_pylist() == reasons
 
 
 @pytest.mark.parametrize("how", ["dictionary", "large", "view"])
@@ -208,11 +212,11 @@ def test_keys_that_a_spreadsheet_would_run_are_written_as_text(model, tmp_path):
 
 def test_words_that_mean_no_value_are_missing_in_csv_but_keys_keep_them(tmp_path):
     model = write_model(tmp_path / "export", null_values=["NA"])
-    (tmp_path / "in.csv").write_text("id,x,origin,time_hour\nNA,NA,NA,NA\n")
+    (tmp_path / "in.csv").write_text("id,x,origin,time_hour\nNA,NA,NA,NA\n,,,\n")
     assert predict_file(model, tmp_path / "in.csv", tmp_path / "out.parquet").rejected == 0
     found = pq.read_table(tmp_path / "out.parquet")
-    assert (found["id"].to_pylist(), found["origin"].to_pylist()) == (["NA"], ["NA"])
-    agree(found, [expected(None, None, None)])
+    assert (found["id"].to_pylist(), found["origin"].to_pylist()) == (["NA", None], ["NA", None])
+    agree(found, [expected(None, None, None)] * 2)
 
 
 # --- what is refused, and what is left as it was ----------------------------------------------------------
@@ -272,9 +276,12 @@ def test_bytes_that_are_no_text_reject_their_row_of_a_csv_not_the_file(model, tm
 
 def test_a_parquet_file_that_is_cut_off_or_damaged_is_refused(model, tmp_path):
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
-    pq.write_table(rows(5000), source, write_page_checksum=True)
+    table = rows(5000, x=np.random.default_rng(0).random(5000))
+    pq.write_table(table, source, write_page_checksum=True, compression="none", use_dictionary=False)
     content = source.read_bytes()
-    for damaged in (content[:-9], content[: len(content) // 2], content[:200] + b"\x00" * 100 + content[300:]):
+    number = content.index(table["x"].chunk(0).buffers()[1].to_pybytes()[-800:])
+    flipped = content[:number] + bytes([content[number] ^ 1]) + content[number + 1 :]
+    for damaged in (content[:-9], content[: len(content) // 2], flipped):
         source.write_bytes(damaged)
         with pytest.raises(DataError, match=r"in\.parquet: cannot be read"):
             predict_file(model, source, target)

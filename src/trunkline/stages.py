@@ -142,7 +142,7 @@ def export(root: Path, project: Project) -> None:
     arm = load_arm(root / SHARED, encoder)
     network, corrections = arm.networks[arm.best_seed], arm.corrections[arm.best_seed]
     exporter = Exporter(
-        project.export, project.tasks, project.data.key, encoder, network, arm.states, corrections, project.threads
+        project.export, project.tasks, project.data, encoder, network, arm.states, corrections, project.threads
     )
     hashes = {"data_sha256": data_hash(root / SPLIT), "params_sha256": params_hash(root / SHARED)}
     exporter.write(root / SPLIT, root / EXPORT, read_json(root / REPORTS / "evaluation.json"), hashes)

@@ -19,6 +19,7 @@ from trunkline.cli.plan import plan
 from trunkline.cli.predict import predict
 from trunkline.cli.project_folder import find_project
 from trunkline.cli.run import run
+from trunkline.cli.schema import schema
 from trunkline.cli.stage import stage
 from trunkline.errors import TrunklineError
 from trunkline.pipeline.environment import be_quiet
@@ -37,6 +38,7 @@ EXAMPLES: dict[Callable[..., int], str] = {
     check: "trunkline check --json",
     predict: "trunkline predict models/export/model.onnx rows.parquet predictions.parquet",
     doctor: "trunkline doctor --cache",
+    schema: "trunkline schema > docs/params.schema.json",
     stage: "trunkline stage baseline --task arr15",
 }
 for command, example in EXAMPLES.items():

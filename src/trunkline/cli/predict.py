@@ -19,7 +19,9 @@ def predict(
 ) -> int:
     """Score a file in bounded memory. Rows that cannot be scored keep their place and say why in `rejected`."""
     from trunkline.serving.predict import predict_file
+    from trunkline.serving.slim import keep_pandas_out
 
+    keep_pandas_out()
     shows = sys.stderr.isatty() and not as_json
     summary = predict_file(model, source, target, threads=threads, on_progress=_show if shows else None)
     if shows:

@@ -186,7 +186,8 @@ def encode_rows(
     import pyarrow.parquet as pq
 
     check_seal(source)
-    with pq.ParquetFile(source / "rows.parquet", page_checksum_verification=True) as rows:
+    path, small = source / "rows.parquet", 65_536  # else a whole row group is held in memory
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=small, page_checksum_verification=True) as rows:
         encoder = fit_encoder(columns, rows)
         front = encoder.front().SerializeToString(deterministic=True)
         counts = write_features(encoder, front, rows, target / "features", threads)

@@ -10,6 +10,7 @@ import numpy as np
 from trunkline.columns import KINDS
 from trunkline.columns.encoder import Encoder
 from trunkline.columns.timestamp import MISSING_TIME
+from trunkline.data.declarations import Data
 from trunkline.export.declarations import Export
 from trunkline.tasks import TaskState
 
@@ -18,7 +19,7 @@ MISSING: dict[str, Any] = {"numeric": "NaN", "categorical": "", "timestamp": MIS
 
 
 def describe(
-    export: Export, encoder: Encoder, states: dict[str, TaskState], key: list[str], evaluation: dict[str, Any]
+    export: Export, encoder: Encoder, states: dict[str, TaskState], data: Data, evaluation: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what is known of the model before its bytes exist.
 
@@ -26,7 +27,7 @@ def describe(
         export: The declared export.
         encoder: The fitted columns.
         states: The tasks' states by name.
-        key: Columns that identify a row.
+        data: The declared data: its key, and its words for a missing value in CSV files.
         evaluation: reports/evaluation.json.
     """
     tasks = {}
@@ -43,7 +44,8 @@ def describe(
             for name, kind in encoder.inputs
         ],
         "outputs": outputs(states),
-        "key": key,
+        "key": data.key,
+        "null_values": data.null_values,
         "tasks": tasks,
         "composite": evaluation["composite"],
         "gates": evaluation["gates"],

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from trunkline.columns.encoder import Encoder
+from trunkline.data.declarations import Data
 from trunkline.data.encode import read_labels
 from trunkline.errors import GateError
 from trunkline.export import card as cards
@@ -43,7 +44,7 @@ class Exporter:
     Args:
         export: The declared export.
         tasks: The declared tasks.
-        key: Columns that identify a row.
+        data: The declared data: its key, and its words for a missing value.
         encoder: The fitted columns.
         network: The chosen seed's network.
         states: The tasks' states by name, in the order of the heads.
@@ -55,14 +56,14 @@ class Exporter:
         self,
         export: Export,
         tasks: Mapping[str, Task],
-        key: list[str],
+        data: Data,
         encoder: Encoder,
         network: Network,
         states: dict[str, TaskState],
         corrections: dict[str, Correction],
         threads: int,
     ) -> None:
-        self.export, self.tasks, self.key, self.encoder, self.states = export, tasks, key, encoder, states
+        self.export, self.tasks, self.data, self.encoder, self.states = export, tasks, data, encoder, states
         self.threads = threads
         self.inputs = [Input(name, kind) for name, kind in encoder.inputs]
         self.model = Model(encoder, network, list(states.values()), [corrections[name] for name in states]).eval()
@@ -80,7 +81,7 @@ class Exporter:
             GateError: The file disagrees with torch, or with the scores that were reported.
         """
         torch.set_num_threads(self.threads)
-        card = cards.describe(self.export, self.encoder, self.states, self.key, evaluation) | hashes
+        card = cards.describe(self.export, self.encoder, self.states, self.data, evaluation) | hashes
         graph = build_graph(self.model, self.encoder, self.states, _properties(card))
         test = _test_rows(split)
         real, _ = build_feeds(test.slice(0, max(self.export.parity_rows, SAMPLE_ROWS)), self.inputs)
@@ -91,7 +92,7 @@ class Exporter:
         write_bytes(target / "model.onnx", graph)
         write_json(target / "card.json", card)
         write_text(target / "MODEL_CARD.md", cards.markdown(card, self.export.license))
-        _write_sample(test, [*self.key, *(name for name, _ in self.encoder.inputs)], target / "sample.parquet")
+        _write_sample(test, [*self.data.key, *(name for name, _ in self.encoder.inputs)], target / "sample.parquet")
         seal(target, ["model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet"])
 
 
