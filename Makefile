@@ -18,7 +18,7 @@ test-all: check
 	@$(BIN)/python -m pytest
 
 check: setup
-	@$(BIN)/ruff format --check --quiet . || { echo "not formatted; run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff format --check --quiet . >/dev/null || { echo "Not formatted; run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo

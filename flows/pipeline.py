@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.pipeline.environment import be_quiet
+from trunkline.pipeline.family import leave_on_sigterm
 
 HERE = Path(__file__).resolve().parent.parent
 SETTINGS = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # where a program calls the flow
     "PREFECT_LOGGING_LEVEL": "WARNING",
     # What a stage prints goes to Prefect's record of its task, not to the screen a second time.
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
@@ -31,12 +32,21 @@ SETTINGS = {
 be_quiet()
 for name, value in SETTINGS.items():
     os.environ.setdefault(name, value)
+server = None
 if "PREFECT_API_URL" not in os.environ:
-    os.environ.setdefault("PREFECT_HOME", str(HERE / ".trunkline" / "prefect"))
+    home = os.environ.setdefault("PREFECT_HOME", str(HERE / ".trunkline" / "prefect"))
+    if __name__ == "__main__":
+        from temporary_server import TemporaryServer
+
+        # Before Prefect is imported: it starts meanwhile, and is stopped after Prefect has sent its last word.
+        leave_on_sigterm()
+        server = TemporaryServer(Path(home))
+        os.environ["PREFECT_API_URL"] = server.address
 
 from prefect import flow, get_run_logger, task  # noqa: E402 - Prefect reads its settings when it is imported
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.exceptions import TerminationSignal  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from trunkline.cli.app import say_why  # noqa: E402
@@ -46,7 +56,7 @@ from trunkline.errors import ArtifactError, DataError, EnvironmentFault, Trunkli
 from trunkline.files import read_json  # noqa: E402
 from trunkline.pipeline import Outcome, Work, run_pipeline  # noqa: E402
 from trunkline.pipeline.capture import Show  # noqa: E402
-from trunkline.pipeline.family import leave_on_sigterm  # noqa: E402
+from trunkline.pipeline.failure import DEBUG, chain_of  # noqa: E402
 
 VALIDATION = Path("reports/validation.json")
 
@@ -161,6 +171,8 @@ def main(words: list[str]) -> int:
     for runs in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(runs).propagate = False  # to Prefect's record, not to the screen: the screen tells it already
     root = (HERE / chosen.root).resolve()
+    if server:
+        server.wait()
     with real_stdout() as file:
         looking_on = Silent() if chosen.json else Screen(file)
         viewer.set(looking_on)
@@ -176,11 +188,28 @@ def _fault_of(state: State[Any]) -> Exception | None:
     return found if isinstance(found, Exception) else RuntimeError(state.message or "the flow failed")
 
 
+def _ended(error: BaseException) -> int:
+    """Return the exit code for what came out of Prefect: a signal, or Prefect in trouble.
+
+    A signal to the whole process group ends the temporary server too; Prefect then fails to report to it, and the
+    signal is only what its error came from.
+    """
+    codes = {KeyboardInterrupt: 128 + signal.SIGINT, TerminationSignal: 128 + signal.SIGTERM}
+    for cause in chain_of(error):
+        if type(cause) in codes:
+            return codes[type(cause)]
+        if isinstance(cause, SystemExit) and isinstance(cause.code, int):
+            return cause.code
+    if not isinstance(error, Exception) or os.environ.get(DEBUG):
+        raise error
+    return say_why(EnvironmentFault(f"Prefect: {error}; `trunkline run` does the same work without it"))
+
+
 if __name__ == "__main__":
     try:
         code = main(sys.argv[1:])
-    except KeyboardInterrupt:
-        code = 130
+    except BaseException as error:
+        code = _ended(error)
     finally:
         # Prefect ends its temporary server when Python exits; nothing may interrupt that.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

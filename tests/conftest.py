@@ -16,7 +16,7 @@ settings.register_profile("trunkline", deadline=None, suppress_health_check=[Hea
 settings.load_profile("trunkline")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-GLUE = (".dvc/config", ".dvc/.gitignore", ".dvcignore", "in-env.sh")
+GLUE = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".ci/in-env.sh")
 
 
 class CheapProject:

@@ -49,7 +49,9 @@ def test_a_column_without_two_values_gives_finite_features(held: list[float]) ->
 
 
 @given(fitted=st.lists(FLOATS, max_size=40), asked=st.lists(FLOATS, min_size=1, max_size=20), quantile=st.booleans())
-def test_features_are_finite_and_bounded_whatever_comes(fitted: list[float], asked: list[float], quantile: bool) -> None:
+def test_features_are_finite_and_bounded_whatever_comes(
+    fitted: list[float], asked: list[float], quantile: bool
+) -> None:
     features = prepared(numeric(fitted, scale="quantile" if quantile else "standard"), asked)
     assert np.isfinite(features).all()
     assert np.abs(features).max() <= 20
@@ -100,7 +102,9 @@ def test_the_front_graph_gives_the_codes() -> None:
     assert codes(state, ["", "Zürich", "a b", "漢", "zürich", " ", "None"]) == [1, 2, 3, 4, 0, 0, 0]
 
 
-@given(words=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8), min_size=1))
+@given(
+    words=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8), min_size=1)
+)
 def test_a_training_word_is_never_unseen(words: list[str]) -> None:
     state = CategoricalColumn(kind="categorical").fit(np.array(words, dtype=object))
     assert 0 not in codes(state, words)

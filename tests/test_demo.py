@@ -23,7 +23,14 @@ from ruamel.yaml import YAML
 from trunkline.files import read_json, sha256
 
 NEEDED = (*GLUE, "dvc.yaml", "requirements.lock", ".gitignore")
-FROM_SPLIT_ON = ("data/split", "data/rebalance", "data/encoded", "models", "reports/evaluation.json", "reports/report.html")
+FROM_SPLIT_ON = (
+    "data/split",
+    "data/rebalance",
+    "data/encoded",
+    "models",
+    "reports/evaluation.json",
+    "reports/report.html",
+)
 
 
 def lay_down(root: Path) -> Path:
@@ -31,7 +38,9 @@ def lay_down(root: Path) -> Path:
     for name in NEEDED:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, root / name)
-    shutil.copytree(REPOSITORY / "src" / "trunkline", root / "src" / "trunkline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        REPOSITORY / "src" / "trunkline", root / "src" / "trunkline", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (root / "data" / "incoming").mkdir(parents=True)
     for month in range(1, 13):
         pq.write_table(sample(month, 250), root / "data" / "incoming" / f"flights-2013-{month:02d}.parquet")
@@ -83,10 +92,18 @@ def test_after_a_run_nothing_is_left_to_do_whoever_asks(finished: tuple[Path, st
     assert sha256(root / "dvc.lock") == lock
 
 
-def test_dvc_in_another_folder_ends_with_the_same_lock_and_the_same_bytes(finished: tuple[Path, str], tmp_path: Path) -> None:
+def test_dvc_in_another_folder_ends_with_the_same_lock_and_the_same_bytes(
+    finished: tuple[Path, str], tmp_path: Path
+) -> None:
     other = lay_down(tmp_path / "another place")
     call(other, "dvc", "repro", "-q")
-    for name in ("dvc.lock", "models/export/model.onnx", "reports/evaluation.json", "reports/report.html", "reports/validation.html"):
+    for name in (
+        "dvc.lock",
+        "models/export/model.onnx",
+        "reports/evaluation.json",
+        "reports/report.html",
+        "reports/validation.html",
+    ):
         assert (other / name).read_bytes() == (finished[0] / name).read_bytes(), name
 
 
@@ -106,7 +123,12 @@ def test_a_task_that_is_gone_leaves_no_model(copied: Path) -> None:
     with open(copied / "params.yaml", "w") as handle:
         YAML().dump(content, handle)
     call(copied, "trunkline", "run")
-    assert {path.name for path in (copied / "models" / "alone").iterdir()} == {"cancelled", "arr15", "arr60", "arr_delay"}
+    assert {path.name for path in (copied / "models" / "alone").iterdir()} == {
+        "cancelled",
+        "arr15",
+        "arr60",
+        "arr_delay",
+    }
     assert "up to date" in call(copied, "dvc", "status").stdout
 
 
@@ -119,7 +141,9 @@ def poisoned(how: str) -> pa.Table:
     if how == "seconds instead of minutes":
         return put(table, "arr_delay", pc.multiply(table["arr_delay"], 60.0))
     flipped = np.random.default_rng(0).random(len(table)) < 0.3
-    arr60 = pc.if_else(pa.array(flipped), pc.and_(pc.is_valid(table["arr15"]), pc.invert(table["arr15"])), table["arr60"])
+    arr60 = pc.if_else(
+        pa.array(flipped), pc.and_(pc.is_valid(table["arr15"]), pc.invert(table["arr15"])), table["arr60"]
+    )
     return put(table, "arr60", arr60)
 
 
@@ -167,7 +191,14 @@ def test_predict_keeps_keys_and_says_what_the_report_says(finished: tuple[Path, 
     rows = pq.read_table(root / "data" / "split" / "rows.parquet")
     test = rows.filter(pc.equal(rows["side"], "test"))
     pq.write_table(test.drop_columns(["side", "drop", "cancelled", "arr15"]), tmp_path / "rows.parquet")
-    call(root, "trunkline", "predict", "models/export/model.onnx", str(tmp_path / "rows.parquet"), str(tmp_path / "out.parquet"))
+    call(
+        root,
+        "trunkline",
+        "predict",
+        "models/export/model.onnx",
+        str(tmp_path / "rows.parquet"),
+        str(tmp_path / "out.parquet"),
+    )
     found = pq.read_table(tmp_path / "out.parquet")
     assert found.column_names == [
         "time_hour", "carrier", "flight", "origin", "cancelled.probability", "arr15.probability", "arr60.probability",

@@ -93,8 +93,12 @@ def test_an_outsider_recomputes_the_reported_scores_from_the_file(exported: Path
     reported = read_json(exported / "reports" / "evaluation.json")["tasks"]
     known = test["churned"].notna().to_numpy()
     truth, probability = test["churned"][known].astype(int), found["churn.probability"][known, 0]
-    assert metrics.roc_auc_score(truth, probability) == pytest.approx(reported["churn"]["exported"]["roc_auc"], abs=1e-4)
-    assert metrics.brier_score_loss(truth, probability) == pytest.approx(reported["churn"]["exported"]["brier"], abs=1e-4)
+    assert metrics.roc_auc_score(truth, probability) == pytest.approx(
+        reported["churn"]["exported"]["roc_auc"], abs=1e-4
+    )
+    assert metrics.brier_score_loss(truth, probability) == pytest.approx(
+        reported["churn"]["exported"]["brier"], abs=1e-4
+    )
     known = test["spent"].notna().to_numpy()
     score = metrics.r2_score(test["spent"][known], found["spend.value"][known, 0])
     assert score == pytest.approx(reported["spend"]["exported"]["r2"], abs=1e-4)
@@ -139,7 +143,12 @@ def test_the_file_names_no_machine_and_is_one_file(exported: Path) -> None:
 
 def test_another_folder_gives_the_same_bytes(exported: Path, tmp_path: Path) -> None:
     stages.export(tmp_path, make(tmp_path))
-    for name in ("models/export/model.onnx", "models/export/card.json", "reports/evaluation.json", "models/export/MODEL_CARD.md"):
+    for name in (
+        "models/export/model.onnx",
+        "models/export/card.json",
+        "reports/evaluation.json",
+        "models/export/MODEL_CARD.md",
+    ):
         assert sha256(tmp_path / name) == sha256(exported / name), name
 
 

@@ -99,7 +99,7 @@ def test_a_bare_dvc_repro_outside_the_environment_runs_with_the_python_of_dvc(ch
 def test_a_machine_without_trunkline_is_answered_with_what_to_do(cheap_project):
     environment = {"PATH": "/usr/bin:/bin"}
     # A shell between, so that the Python of these tests is not taken for the one that runs DVC.
-    words = ["sh", "-c", "sh -c 'sh in-env.sh python -V; exit $?'; exit $?"]
+    words = ["sh", "-c", "sh -c 'sh .ci/in-env.sh python -V; exit $?'; exit $?"]
     done = subprocess.run(words, cwd=cheap_project.root, env=environment, capture_output=True, text=True)
     assert done.returncode == 5
     assert "make setup" in done.stderr
@@ -261,16 +261,16 @@ def test_the_lock_of_a_killed_run_holds_nobody_up(finished_project):
 
 
 @pytest.mark.parametrize(
-    ("command", "number", "code"),
+    ("command", "number", "code", "shell"),
     [
-        (["trunkline", "run"], signal.SIGTERM, 143),
-        (["trunkline", "run"], signal.SIGINT, 130),
-        (["trunkline", "run"], signal.SIGKILL, -9),
-        (["dvc", "repro", "-q"], signal.SIGTERM, -15),
-        (["dvc", "repro", "-q"], signal.SIGKILL, -9),
+        (["trunkline", "run"], signal.SIGTERM, 143, "/bin/bash"),
+        (["trunkline", "run"], signal.SIGINT, 130, "/bin/sh"),
+        (["trunkline", "run"], signal.SIGKILL, -9, "/bin/sh"),
+        (["dvc", "repro", "-q"], signal.SIGTERM, -15, "/bin/bash"),
+        (["dvc", "repro", "-q"], signal.SIGTERM, -15, "/bin/sh"),
+        (["dvc", "repro", "-q"], signal.SIGKILL, -9, "/bin/sh"),
     ],
 )
-@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
 def test_a_stage_ends_with_the_run_that_started_it(finished_project, command, number, code, shell):
     if not Path(shell).exists():
         pytest.skip(f"{shell} is not on this machine")

@@ -55,7 +55,6 @@ def test_a_time_split_puts_each_boundary_on_its_later_side() -> None:
 
 
 def test_boundaries_may_name_an_hour_and_a_zone() -> None:
-    east = dt.timezone(dt.timedelta(hours=2))
     bounds = {"validation": "2013-09-01T06:00", "test": "2013-09-01T14:00+02:00"}
     table = at(utc(2013, 9, 1, 5, 59), utc(2013, 9, 1, 6), utc(2013, 9, 1, 11, 59), utc(2013, 9, 1, 12))
     assert sides(table, ["id"], **TIME | bounds) == ["train", "validation", "validation", "test"]

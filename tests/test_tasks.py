@@ -146,7 +146,9 @@ def test_binary_metrics_are_torchmetrics() -> None:
     p, t = torch.from_numpy(probability), torch.from_numpy(truth)
     assert found["roc_auc"] == pytest.approx(reference.binary_auroc(p, t).item(), abs=1e-6)
     assert found["average_precision"] == pytest.approx(reference.binary_average_precision(p, t).item(), abs=1e-6)
-    assert found["calibration_error"] == pytest.approx(reference.binary_calibration_error(p, t, n_bins=15).item(), abs=1e-6)
+    assert found["calibration_error"] == pytest.approx(
+        reference.binary_calibration_error(p, t, n_bins=15).item(), abs=1e-6
+    )
 
 
 def test_metrics_of_one_class_are_missing_and_not_wrong() -> None:

@@ -56,7 +56,9 @@ def rows(count: int = 2000, seed: int = 0) -> pa.Table:
     hour = generator.integers(0, 24, count)
     signal = (age - 40) / 12 + 0.8 * (city - 1.5) + np.cos(2 * np.pi * hour / 24)
     churned = generator.random(count) < 1 / (1 + np.exp(-(signal - 1)))
-    plan = np.array(["free", "plus", "pro"], dtype=object)[np.digitize(signal + generator.normal(0, 0.5, count), [-1, 1])]
+    plan = np.array(["free", "plus", "pro"], dtype=object)[
+        np.digitize(signal + generator.normal(0, 0.5, count), [-1, 1])
+    ]
     spent = 30 + 10 * signal + generator.normal(0, 5, count)
     since = 1_600_000_000 + generator.integers(0, 365, count) * 86_400 + hour * 3600
 

@@ -178,7 +178,9 @@ def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"'{text}' is no date or moment; write it like '2013-09-01' or '2013-09-01T06:00:00Z'") from None
+        raise ValueError(
+            f"'{text}' is no date or moment; write it like '2013-09-01' or '2013-09-01T06:00:00Z'"
+        ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

@@ -41,20 +41,25 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 
 def end_with_parents() -> None:
     """End this process when DVC, or the shell between it and DVC, is gone. Does nothing outside DVC."""
-    if STARTED_BY_DVC not in os.environ or not sys.platform.startswith("linux"):
+    if STARTED_BY_DVC not in os.environ:
+        return
+    me = psutil.Process()
+    shell = me.parent()
+    # bash runs a lone command in its own place; dash stays between, and would hide that DVC is gone.
+    _end_without_parents([me, shell] if shell is not None and shell.name() in SHELLS else [me])
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone."""
+    _end_without_parents([psutil.Process()])
+
+
+def _end_without_parents(links: list[psutil.Process]) -> None:
+    if not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-    threading.Thread(target=_watch, args=(_parents(),), name="watch parents", daemon=True).start()
-
-
-def _parents() -> list[tuple[psutil.Process, int]]:
-    """Return this process, and the shell between it and DVC if there is one, each with its parent now."""
-    links = [psutil.Process()]
-    shell = links[0].parent()
-    # bash runs a lone command in its own place; dash stays between, and would hide that DVC is gone.
-    if shell is not None and shell.name() in SHELLS:
-        links.append(shell)
-    return [(link, link.ppid()) for link in links]
+    parents = [(link, link.ppid()) for link in links]
+    threading.Thread(target=_watch, args=(parents,), name="watch parents", daemon=True).start()
 
 
 def _watch(links: list[tuple[psutil.Process, int]]) -> None:

@@ -9,6 +9,7 @@ history.tsv          one row per seed and epoch: composite, and each task's loss
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,8 @@ def train_arm(
         report: Takes lines of progress.
     """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=False)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU sums in a fixed order only with this
+    torch.use_deterministic_algorithms(True)
     train, validation = (as_rows(encoded.side(side), arm) for side in ("train", "validation"))
     chooses, calibrates = _halves(len(validation.features), seed)
     names, corrections, runs, history = [], [], [], []

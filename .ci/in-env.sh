@@ -1,5 +1,5 @@
 #!/bin/sh
-# sh in-env.sh COMMAND...: runs COMMAND with the environment that holds trunkline first on PATH, activated or not.
+# sh .ci/in-env.sh COMMAND...: runs COMMAND with the environment that holds trunkline first on PATH, activated or not.
 # dvc.yaml names this and no interpreter, so that its text, which DVC hashes, is the same on every machine.
 
 program() { tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | head -n 1; }
