@@ -26,7 +26,7 @@ check: setup
 setup:
 	@$(PYTHON) .ci/setup.py
 
-# What tools leave behind; data, models and the cache of DVC stay (`trunkline gc` looks after those).
+# What tools leave behind; data, models and the cache of DVC stay.
 clean:
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

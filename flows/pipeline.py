@@ -35,6 +35,7 @@ for name, value in SETTINGS.items():
 server = None
 if "PREFECT_API_URL" not in os.environ:
     home = os.environ.setdefault("PREFECT_HOME", str(HERE / ".trunkline" / "prefect"))
+    Path(home).mkdir(parents=True, exist_ok=True)
     if __name__ == "__main__":
         from temporary_server import TemporaryServer
 

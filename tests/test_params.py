@@ -149,9 +149,36 @@ def test_bytes_that_are_not_utf8_are_named_with_their_place(tmp_path: Path) -> N
         load_project(tmp_path)
 
 
-SCALARS = """
-1e-3 1E5 .5 5. 010 0o10 0x1F 1_000 yes no NO on off true True ~ null 12:30:45 1.0e+3 +1 -0 .inf -.INF 0b11 '1' 1e3 Null y
-""".split()
+SCALARS = [
+    "1e-3",
+    "1E5",
+    ".5",
+    "5.",
+    "010",
+    "0o10",
+    "0x1F",
+    "1_000",
+    "yes",
+    "no",
+    "NO",
+    "on",
+    "off",
+    "true",
+    "True",
+    "~",
+    "null",
+    "12:30:45",
+    "1.0e+3",
+    "+1",
+    "-0",
+    ".inf",
+    "-.INF",
+    "0b11",
+    "'1'",
+    "1e3",
+    "Null",
+    "y",
+]
 
 
 def test_scalars_mean_what_dvc_takes_them_for(tmp_path: Path) -> None:
