@@ -27,9 +27,9 @@ class Answer(NamedTuple):
 
     Attributes:
         passed: Whether the expectation holds.
-        broken: How many rows break it; 0 for an expectation about a whole column.
+        broken: How many rows break it; 0 where it passed, and for an expectation about a whole column.
         rows: Positions of those rows in the frame that was judged; empty where it passed.
-        observed: What an expectation about a whole column measured.
+        observed: What an expectation about a whole column measured; None where it passed.
         problem: Why it could not be checked at all, or "".
     """
 
@@ -65,7 +65,7 @@ class Check:
     expected: str
     on_failure: OnFailure = "stop"
     reason: Callable[[Mapping[str, Any]], str] | None = None
-    measure: Callable[[Answer, pd.DataFrame], Span | None] = lambda answer, frame: None
+    measure: Callable[[pd.DataFrame], Span | None] = lambda frame: None
     show: Callable[[float, float], str] = words.measured
     blame: Callable[[Answer, pd.DataFrame], tuple[str, str]] | None = None
     helpers: Callable[[pd.DataFrame], dict[str, Any]] = lambda frame: {}
@@ -84,10 +84,5 @@ class Check:
         """Return what was expected and what was seen instead."""
         if self.blame is not None:
             return self.blame(answer, frame)
-        span = self.measure(answer, frame)
+        span = self.measure(frame)
         return self.expected, self.show(*span) if span else ""
-
-
-def observed(answer: Answer, frame: pd.DataFrame) -> Span:
-    """Return the one number that an expectation about a whole column measured."""
-    return float(answer.observed or 0), float(answer.observed or 0)

@@ -21,7 +21,7 @@ import numpy as np
 
 from trunkline.data.declarations import Drift
 from trunkline.data.validate import words
-from trunkline.data.validate.checks import Answer, Check, Span, observed
+from trunkline.data.validate.checks import Answer, Check
 from trunkline.data.validate.profile import LEVELS, Numbers, Profile
 from trunkline.data.validate.row_checks import commonest
 from trunkline.data.validate.suite import classes_of
@@ -55,7 +55,7 @@ def checks_of_drift(
     for name, here in now.numbers.items():
         before = [drop.numbers[name] for drop in earlier if drop.numbers[name].known >= drift.min_rows]
         if before and here.known >= drift.min_rows:
-            checks += _numbers_checks(name, before, drift)
+            checks += _numbers_checks(name, before, here, drift)
     for task in tasks.values():
         if task.kind != "regression":
             checks += _class_checks(
@@ -80,7 +80,7 @@ def _missing(name: str, before: Sequence[float], drift: Drift) -> Check | None:
     return replace(check, blame=blame)
 
 
-def _numbers_checks(name: str, before: Sequence[Numbers], drift: Drift) -> list[Check]:
+def _numbers_checks(name: str, before: Sequence[Numbers], here: Numbers, drift: Drift) -> list[Check]:
     quantiles = np.array([drop.quantiles for drop in before])
     # The lowest level may fall as far as the one below it fell, the highest rise as far as the one above it rose:
     # a flag that is up in 4 % of the rows may be up in 6 % without its 95 % quantile being a surprise.
@@ -91,32 +91,30 @@ def _numbers_checks(name: str, before: Sequence[Numbers], drift: Drift) -> list[
     if width == 0:
         return []
     reach = width * drift.spreads * _slack(len(before))
-    checks = [_quantiles_check(name, low, high, width, reach)]
+    found = here.quantiles[COMPARED]
+    away = float(np.maximum(np.maximum(low - found, found - high), 0).max() / width)
+    checks = [_quantiles_check(name, low, high, reach, away)]
     if deviation > spread:  # what varies lies mostly beyond the quantiles, as in a column that is nearly always zero
         means = [drop.mean for drop in before]
-        checks.append(_mean_check(name, min(means), max(means), width, reach))
+        away = max(min(means) - here.mean, here.mean - max(means), 0.0) / width
+        checks.append(_mean_check(name, min(means), max(means), reach, away))
     return checks
 
 
 def _deviation(before: Sequence[Numbers]) -> float:
-    """Return the standard deviation over all the earlier rows; 0 where it is only rounding."""
+    """Return the standard deviation over all the earlier rows; 0 where it is only rounding, or beyond all numbers."""
     rows = np.array([drop.known for drop in before], dtype=np.float64)
     means, variances = np.array([drop.mean for drop in before]), np.array([drop.variance for drop in before])
     mean = np.average(means, weights=rows)
     deviation = float(np.sqrt(np.average(variances + (means - mean) ** 2, weights=rows)))
-    return deviation if deviation > 1e-9 * abs(mean) else 0.0
+    return deviation if 1e-9 * abs(mean) < deviation < np.inf else 0.0
 
 
 def _quantiles_check(
-    name: str, low: np.ndarray[Any, Any], high: np.ndarray[Any, Any], width: float, reach: float
+    name: str, low: np.ndarray[Any, Any], high: np.ndarray[Any, Any], reach: float, away: float
 ) -> Check:
     levels = list(LEVELS[COMPARED])
     bounds = np.stack([low - reach, high + reach], axis=1)
-
-    def distance(answer: Answer, frame: pd.DataFrame) -> Span:
-        found = np.array(answer.observed["values"], dtype=np.float64)
-        away = float(np.maximum(np.maximum(low - found, found - high), 0).max() / width)
-        return away, away
 
     def outlying(answer: Answer, frame: pd.DataFrame) -> tuple[str, str]:
         found = answer.observed["values"]
@@ -131,7 +129,7 @@ def _quantiles_check(
         kwargs={"column": name, "quantile_ranges": {"quantiles": levels, "value_ranges": bounds.tolist()}},
         columns=(name,),
         expected="quantiles near the earlier drops'",
-        measure=distance,
+        measure=lambda frame: (away, away),
         show=_widths,
         blame=outlying,
     )
@@ -141,12 +139,8 @@ def _widths(low: float, high: float) -> str:
     return f"up to {words.short(high)} widths away" if high else "within their range"
 
 
-def _mean_check(name: str, low: float, high: float, width: float, reach: float) -> Check:
+def _mean_check(name: str, low: float, high: float, reach: float, away: float) -> Check:
     bounds = (low - reach, high + reach)
-
-    def distance(answer: Answer, frame: pd.DataFrame) -> Span:
-        away = max(low - answer.observed, answer.observed - high, 0.0) / width
-        return away, away
 
     return Check(
         setting="validation.drift.spreads",
@@ -154,7 +148,7 @@ def _mean_check(name: str, low: float, high: float, width: float, reach: float) 
         kwargs={"column": name, "min_value": bounds[0], "max_value": bounds[1]},
         columns=(name,),
         expected="mean near the earlier drops'",
-        measure=distance,
+        measure=lambda frame: (away, away),
         show=_widths,
         blame=lambda answer, frame: (f"mean {words.measured(*bounds)}", f"mean {words.short(answer.observed)}"),
     )
@@ -167,12 +161,15 @@ def _class_checks(task: Task, before: Sequence[Mapping[str, int]], now: Mapping[
     found = sorted({word for counts in [*before, now] for word in counts})
     # Of two classes one says it all.
     compared = ["true"] if task.kind == "binary" else classes_of(task, found)
-    return [_class_check(task.target, word, before, sum(now.values()), drift.odds) for word in compared]
+    return [_class_check(task.target, word, before, now, drift.odds) for word in compared]
 
 
-def _class_check(target: str, word: str, before: Sequence[Mapping[str, int]], labelled: int, factor: float) -> Check:
+def _class_check(
+    target: str, word: str, before: Sequence[Mapping[str, int]], now: Mapping[str, int], factor: float
+) -> Check:
     earlier = [(counts.get(word, 0) + 0.5) / (sum(counts.values()) + 1) for counts in before]
-    reach = factor ** _slack(len(before))
+    labelled = sum(now.values())
+    share, reach = now.get(word, 0) / labelled, factor ** _slack(len(before))
     low, high = _shifted(min(earlier), 1 / reach), _shifted(max(earlier), reach)
     low -= STANDARD_ERRORS * float(np.sqrt(low * (1 - low) / labelled))
     high += STANDARD_ERRORS * float(np.sqrt(high * (1 - high) / labelled))
@@ -185,11 +182,11 @@ def _class_check(target: str, word: str, before: Sequence[Mapping[str, int]], la
         kwargs={"column": helper, "min_value": low, "max_value": high},
         columns=(target,),
         expected=f"share of {word} near the earlier drops'",
-        measure=observed,
+        measure=lambda frame: (share, share),
         show=lambda low, high: f"{word} in {words.shares(low, high)}",
         blame=lambda answer, frame: (
             f"{word} in {accepted} of the labelled rows (earlier drops: {range_before})",
-            f"{word} in {words.percent(answer.observed)}",
+            f"{word} in {words.percent(share)}",
         ),
         helpers=lambda frame: {helper: is_class(frame[target], word)},
     )
@@ -207,23 +204,19 @@ def _shifted(share: float, factor: float) -> float:
 
 
 def _new_words(name: str, before: Sequence[Mapping[str, int]], now: Mapping[str, int], drift: Drift) -> Check | None:
-    known = sorted({word for counts in before for word in counts})
+    known = {word for counts in before for word in counts}
     rows = sum(sum(counts.values()) for counts in before)
     if rows < max(drift.min_rows, ROWS_PER_WORD * len(known)) or sum(now.values()) < drift.min_rows:
         return None
     expected = f"at most {words.percent(drift.unseen)} of the words new"
-
-    def unseen(answer: Answer, frame: pd.DataFrame) -> Span:
-        share = answer.broken / max(int(frame[name].notna().sum()), 1)
-        return share, share
-
+    new = sum(rows for word, rows in now.items() if word not in known) / sum(now.values())
     return Check(
         setting="validation.drift.unseen",
         expectation="expect_column_values_to_be_in_set",
-        kwargs={"column": name, "value_set": known, "mostly": max(1 - drift.unseen - 1e-12, 0.0)},
+        kwargs={"column": name, "value_set": sorted(known), "mostly": max(1 - drift.unseen - 1e-12, 0.0)},
         columns=(name,),
         expected=expected,
-        measure=unseen,
+        measure=lambda frame: (new, new),
         show=lambda low, high: f"{words.shares(low, high)} new",
         blame=lambda answer, frame: (expected, f"new words such as {commonest(frame[name].iloc[answer.rows])}"),
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NO_ROWS: np.ndarray[Any, Any] = np.empty(0, dtype=np.int64)
-COUNTS = {"result_format": "BASIC", "partial_unexpected_count": 0}
+VERDICT = {"result_format": "BOOLEAN_ONLY"}
 ROWS = {"result_format": "COMPLETE", "partial_unexpected_count": 0, "return_unexpected_index_query": False}
 
 
@@ -64,8 +64,8 @@ class Judge:
         with quietly():
             helpers = {name: column for check in checks for name, column in check.helpers(frame).items()}
             batch = self._batches.get_batch({"dataframe": frame.assign(**helpers)})
-            answers = self._validate(batch, dict(enumerate(checks)), COUNTS)
-            failed = {place: checks[place] for place, answer in answers.items() if answer.broken and not answer.passed}
+            answers = self._validate(batch, dict(enumerate(checks)), VERDICT)
+            failed = {place: checks[place] for place, answer in answers.items() if not answer.passed}
             answers |= self._validate(batch, failed, ROWS) if failed else {}
         return [answers[place] for place in range(len(checks))]
 

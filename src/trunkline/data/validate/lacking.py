@@ -22,7 +22,7 @@ def lacking_columns(drops: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[
         Finding(
             where=drop["name"],
             columns=(name,),
-            expected="the column to be there",
+            expected="the column",
             seen=_instead(name, drop["extra"]),
             broken=drop["rows"],
             rows=drop["rows"],
@@ -44,5 +44,5 @@ def _instead(name: str, extra: Sequence[str]) -> str:
     near = [other for other in extra if name.lower() in other.lower() or other.lower() in name.lower()]
     near += [other for other in extra if did_you_mean(name, [other])]
     if near:
-        return f"it lacking; the file holds '{near[0]}', which nothing needs: renamed?"
-    return f"it lacking; nothing needs its {words.listed(extra)}" if extra else "it lacking"
+        return f"none; the file holds '{near[0]}', which nothing needs: renamed?"
+    return f"none; nothing needs its {words.listed(extra)}" if extra else "none"

@@ -4,8 +4,8 @@ in      one input at a time and all targets, each as codes
 out     the leaks to refuse, and the strongest hint that the input's value gives of any target
 
 Three tests, each of one input alone against one target:
-missing  the rows without a value (or those with one) nearly all have one class that is rare among the others; looked
-         for in the whole table and in each group that another input's words form
+missing  the rows without a value nearly all have one class that is rare among the others; looked for in the whole
+         table and in each group that another input's words form. In the whole table, the same of the rows with a value
 value    the order of a number's values is the order of the labels: ROC AUC of a class, rank correlation with a number
 word     so is the order of the words' mean labels, learned on one half of the rows and scored on the other
 """
@@ -23,6 +23,7 @@ from trunkline.data.validate import words
 MOST_WORDS = 200  # words of an input that may form groups, and values of a number that are read as words too
 FEWEST_OF_CLASS = 10  # rows a class needs for a ROC AUC; chance alone does not bring ten of them near a leak
 IDENTIFIER_ROWS, IDENTIFIER_SHARE = 1000, 0.9
+AREA, CORRELATION = "ROC AUC", "rank correlation"
 
 Array = np.ndarray[Any, Any]
 
@@ -110,7 +111,7 @@ def _named(name: str, targets: Sequence[Target]) -> Target:
 
 
 def _limit(hint: Hint, leaks: Leaks) -> float:
-    return leaks.auc if hint.how == "ROC AUC" else leaks.correlation
+    return leaks.auc if hint.how == AREA else leaks.correlation
 
 
 # --- missing ----------------------------------------------------------------------------------------------
@@ -127,26 +128,37 @@ class _Pure(NamedTuple):
 def _by_missing(name: str, missing: Array, target: Target, within: Mapping[str, Coded], leaks: Leaks) -> Iterator[Leak]:
     for by, group in within.items():
         counts = _cross(group, missing, target)
-        for side, how in ((1, "missing"), (0, "known")):
-            if pure := _purest(counts[:, side], counts[:, 1 - side], leaks):
-                where = f"{how} and '{by}' is '{group.values[pure.group]}'" if by else how
-                yield Leak(name, target.name, f"{how} values", pure.rows, _said(name, where, target, pure))
+        every = np.ones(counts.shape[2], dtype=bool)
+        if pure := _purest(counts[:, 1], counts[:, 0], every, leaks):
+            where = f"missing and '{by}' is '{group.values[pure.group]}'" if by else "missing"
+            yield Leak(name, target.name, "missing values", pure.rows, _said(name, where, target, pure))
+        # A class of most rows is that of most rows with a value, too, and says nothing.
+        minority = counts.sum(axis=(0, 1)) * 2 < counts.sum()
+        if not by and (pure := _purest(counts[:, 0], counts[:, 1], minority, leaks)):
+            yield Leak(name, target.name, "known values", pure.rows, _said(name, "known", target, pure))
 
 
 def _cross(group: Coded, missing: Array, target: Target) -> Array:
-    """Return the rows of each group, without (0) and with (1) the value missing, of each class."""
+    """Return the rows of each group, with (0) and without (1) the value, of each class."""
     shape = (len(group.values) + 1, 2, len(target.words) + 1)
     # Rows without group or label fall into the first place of their axis.
     cell = ((group.codes + 1) * 2 + missing) * shape[2] + target.coded.codes + 1
     return np.bincount(cell, minlength=int(np.prod(shape))).reshape(shape)[1:, :, 1:]
 
 
-def _purest(here: Array, there: Array, leaks: Leaks) -> _Pure | None:
-    """Find the largest group whose rows here are nearly all of a class that is rare among its rows there."""
+def _purest(here: Array, there: Array, among: Array, leaks: Leaks) -> _Pure | None:
+    """Find the largest group whose rows here are nearly all of one class (of those in `among`), rare among those there.
+
+    Args:
+        here: Rows of each group and class on one side.
+        there: The same on the other side.
+        among: True for each class to look at.
+        leaks: What counts as nearly all, and how many rows must show it.
+    """
     rows, others = here.sum(axis=1, keepdims=True), there.sum(axis=1, keepdims=True)
     share, elsewhere = here / np.maximum(rows, 1), there / np.maximum(others, 1)
     enough = np.minimum(rows, others) >= leaks.min_rows
-    pure = enough & (share >= leaks.purity) & (elsewhere < leaks.purity / 2)
+    pure = enough & among & (share >= leaks.purity) & (elsewhere < leaks.purity / 2)
     if not pure.any():
         return None
     group, word = np.unravel_index(int(np.argmax(np.where(pure, rows, 0))), pure.shape)
@@ -167,59 +179,62 @@ def _said(name: str, where: str, target: Target, pure: _Pure) -> str:
 
 
 def _hints(name: str, coded: Coded, target: Target) -> Iterator[Hint]:
-    known = (coded.codes >= 0) & (target.coded.codes >= 0)
-    codes, labels = coded.codes[known], target.coded.codes[known]
-    halves = _halves(known)
-    if not len(codes):
-        return
-    for label in _labellings(labels, target):
-        if coded.ordered:
-            yield from _hint(name, target, codes, label)
-        if not coded.ordered or len(coded.values) <= MOST_WORDS:
-            yield from _hint(name, target, _by_mean_label(codes, label, halves)[~halves], label[~halves])
+    hints = _hints_of_class if target.words else _hints_of_number
+    for score, rows in hints(coded, target.coded, len(target.words)):
+        yield Hint(name, target.name, AREA if target.words else CORRELATION, score, rows)
 
 
-def _labellings(labels: Array, target: Target) -> list[Array]:
-    """Return what the values may order: the ranks of a number, or each class against the others."""
-    if not target.words:
-        return [_ranks(labels)]
+def _read_as_words(coded: Coded) -> bool:
+    return not coded.ordered or len(coded.values) <= MOST_WORDS
+
+
+def _hints_of_class(coded: Coded, label: Coded, classes: int) -> Iterator[tuple[float, int]]:
+    """Yield how well the values order each class against the others, and the rows that show it."""
+    shape = (2, len(coded.values) + 1, classes + 1)
+    cell = (_halves(len(coded.codes)) * shape[1] + coded.codes + 1) * shape[2] + label.codes + 1
+    scored, learned = np.bincount(cell, minlength=int(np.prod(shape))).reshape(shape)[:, 1:, 1:]
     # Of two classes one says it all.
-    told = range(1, 2) if len(target.words) == 2 else range(len(target.words))
-    return [labels == place for place in told]
+    for word in range(1, 2) if classes == 2 else range(classes):
+        if coded.ordered:
+            yield from _area(scored + learned, word)
+        if _read_as_words(coded):
+            mean = (learned[:, word] + learned[:, word].sum() / max(learned.sum(), 1)) / (learned.sum(axis=1) + 1)
+            levels, place = np.unique(mean, return_inverse=True)
+            merged = np.zeros((len(levels), classes), dtype=np.int64)
+            np.add.at(merged, place, scored)
+            yield from _area(merged, word)
 
 
-def _hint(name: str, target: Target, codes: Array, label: Array) -> Iterator[Hint]:
-    if not target.words:
-        yield Hint(name, target.name, "rank correlation", abs(_correlation(_ranks(codes), label)), len(codes))
-    elif min(int(label.sum()), int((~label).sum())) >= FEWEST_OF_CLASS:
-        area = _area(codes, label)
-        yield Hint(name, target.name, "ROC AUC", max(area, 1 - area), len(codes))
+def _area(counts: Array, word: int) -> Iterator[tuple[float, int]]:
+    """Yield the ROC AUC of ordered values for one class, from the rows of each value and class; ties count half.
+
+    An order that is upside down tells as much as the right one, so the area is at least one half.
+    """
+    yes, no = counts[:, word], counts.sum(axis=1) - counts[:, word]
+    if min(yes.sum(), no.sum()) >= FEWEST_OF_CLASS:
+        area = float((yes * (np.cumsum(no) - no / 2)).sum() / (yes.sum() * no.sum()))
+        yield max(area, 1 - area), int(counts.sum())
 
 
-def _halves(known: Array) -> Array:
-    """Return True for half of the known rows, by a fixed hash of a row's place."""
-    place = np.flatnonzero(known).astype(np.uint64)
-    mixed: Array = place * np.uint64(0x9E3779B97F4A7C15)
+def _hints_of_number(coded: Coded, label: Coded, classes: int) -> Iterator[tuple[float, int]]:
+    """Yield how well the values order the labels, and the rows that show it."""
+    known = (coded.codes >= 0) & (label.codes >= 0)
+    codes, ranks, learned = coded.codes[known], _ranks(label.codes[known]), _halves(len(known))[known]
+    if coded.ordered:
+        yield _correlation(_ranks(codes), ranks), len(codes)
+    if _read_as_words(coded):
+        size = len(coded.values)
+        rows, total = np.bincount(codes[learned], minlength=size), np.bincount(codes[learned], ranks[learned], size)
+        mean = (total + len(ranks) / 2) / (rows + 1)
+        place = np.unique(mean, return_inverse=True)[1][codes[~learned]]
+        yield _correlation(_ranks(place), ranks[~learned]), len(place)
+
+
+def _halves(rows: int) -> Array:
+    """Return True for half of the rows, by a fixed hash of a row's place."""
+    mixed: Array = np.arange(rows, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
     return mixed >= np.uint64(1 << 63)
-
-
-def _by_mean_label(codes: Array, label: Array, learned: Array) -> Array:
-    """Return codes in the order of their mean label in the `learned` rows; words unknown there take the mean."""
-    size = int(codes.max()) + 1
-    rows = np.bincount(codes[learned], minlength=size)
-    total = np.bincount(codes[learned], label[learned], minlength=size)
-    mean = (total + label.mean()) / (rows + 1)
-    return np.unique(mean, return_inverse=True)[1][codes]
-
-
-def _area(codes: Array, label: Array) -> float:
-    """ROC AUC of ordered codes: the chance that a row of the class has a higher code than another, ties half."""
-    yes, no = (
-        np.bincount(codes[label], minlength=codes.max() + 1),
-        np.bincount(codes[~label], minlength=codes.max() + 1),
-    )
-    below = np.cumsum(no) - no
-    return float((yes * (below + no / 2)).sum() / (yes.sum() * no.sum()))
 
 
 def _ranks(codes: Array) -> Array:
@@ -229,17 +244,16 @@ def _ranks(codes: Array) -> Array:
 
 
 def _correlation(one: Array, other: Array) -> float:
-    if one.min() == one.max() or other.min() == other.max():
+    """Return the size of the correlation; 0 where one side is constant or there is no row."""
+    if len(one) < 2 or one.min() == one.max() or other.min() == other.max():
         return 0.0
-    return float(np.corrcoef(one, other)[0, 1])
+    return abs(float(np.corrcoef(one, other)[0, 1]))
 
 
 def _by_value(hint: Hint, coded: Coded, target: Target) -> Leak:
     known = (coded.codes >= 0) & (target.coded.codes >= 0)
-    mine, theirs = (
-        np.asarray(coded.values)[coded.codes[known]],
-        np.asarray(target.coded.values)[target.coded.codes[known]],
-    )
+    mine = np.asarray(coded.values)[coded.codes[known]]
+    theirs = np.asarray(target.coded.values)[target.coded.codes[known]]
     told = f"its value alone tells '{hint.target}' ({hint.how} {hint.score:.4f} over {words.count(hint.rows)})"
     equal = mine.dtype.kind == theirs.dtype.kind and np.array_equal(mine, theirs)
     said = f"it holds the same values as target '{hint.target}' ({words.count(len(mine))})" if equal else told

@@ -51,10 +51,12 @@ def profile(frame: pd.DataFrame, columns: Mapping[str, Column], tasks: Mapping[s
 
 
 def _numbers(values: np.ndarray[Any, Any]) -> Numbers:
-    known = values[np.isfinite(values)]
+    known = values[~np.isnan(values)]
     if not len(known):
         return Numbers(0, np.zeros(len(LEVELS)), 0.0, 0.0)
-    return Numbers(len(known), np.quantile(known, LEVELS, method="nearest"), float(known.mean()), float(known.var()))
+    with np.errstate(over="ignore"):
+        variance = float(known.var())
+    return Numbers(len(known), np.quantile(known, LEVELS, method="nearest"), float(known.mean()), variance)
 
 
 def _counts(values: pd.Series[Any]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The raw table as the checks read it: drop by drop as a pandas frame, or column by column as codes.
 
-Never more than one drop, or one column of all drops, is in memory.
+Never more than one drop, or a few columns of all drops, is in memory.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RawRows:
 def judged(table: pa.Table, columns: Mapping[str, Column], tasks: Mapping[str, Task]) -> pd.DataFrame:
     """Return rows as the checks judge them: missing is missing, true is 1.0, false is 0.0.
 
-    An input that is infinite counts as missing, and so does the word "", as they do for the model.
+    The word "" counts as missing, as it does for the model.
     """
     for name in table.column_names:
         table = table.set_column(table.column_names.index(name), name, _cleaned(table[name], columns.get(name)))
@@ -68,15 +68,13 @@ def judged(table: pa.Table, columns: Mapping[str, Column], tasks: Mapping[str, T
 def _cleaned(values: pa.ChunkedArray, column: Column | None) -> pa.ChunkedArray:
     if pa.types.is_boolean(values.type):
         return pc.cast(values, pa.float64())
-    if column is not None and column.kind == "numeric":
-        return pc.if_else(pc.is_finite(values), values, None)
     if column is not None and column.kind == "categorical":
         return _worded(values)
     return values
 
 
 def coded(values: pa.ChunkedArray, kept: np.ndarray[Any, Any]) -> Coded:
-    """Return the kept rows of an input as codes; infinite numbers and the word "" are missing.
+    """Return the kept rows of an input as codes; the word "" is missing.
 
     Args:
         values: The column, all rows.
@@ -89,7 +87,7 @@ def coded(values: pa.ChunkedArray, kept: np.ndarray[Any, Any]) -> Coded:
         return Coded(codes.astype(np.int64), found.tolist(), False)
     whole = pc.cast(values, pa.int64()) if pa.types.is_timestamp(values.type) else values
     numbers = pc.cast(whole, pa.float64(), safe=False).to_numpy()[kept]
-    codes, levels = pd.factorize(np.where(np.isfinite(numbers), numbers, np.nan), sort=True)
+    codes, levels = pd.factorize(numbers, sort=True)
     return Coded(codes.astype(np.int64), levels.tolist(), True)
 
 

@@ -35,9 +35,9 @@ class Record:
         name = (check.column, check.expectation, check.setting, str(check.kwargs.get("column")))
         line = self.lines.setdefault(name, _Line(check))
         line.drops += 1
-        line.broken += 0 if answer.passed else answer.broken
+        line.broken += answer.broken
         line.status = max(line.status, _status(check, answer), key=WORSE.index)
-        span = None if answer.problem else check.measure(answer, frame)
+        span = None if answer.problem else check.measure(frame)
         if span:
             low, high = line.span or span
             line.span = (min(low, span[0]), max(high, span[1]))

@@ -11,7 +11,7 @@ from typing import Any
 
 from trunkline.data.validate import words
 from trunkline.data.validate.findings import Finding
-from trunkline.data.validate.leaks import Hint
+from trunkline.data.validate.leaks import AREA, Hint
 from trunkline.data.validate.outcome import Outcome, Wanted
 
 MOST_SET_ASIDE = 100  # rows of the quarantine that the report shows; the file holds them all
@@ -76,7 +76,7 @@ def _finding(found: Finding) -> dict[str, Any]:
 
 def _hint(hint: Hint, wanted: Wanted) -> dict[str, Any]:
     leaks = wanted.validation.leaks
-    limit = leaks.auc if hint.how == "ROC AUC" else leaks.correlation
+    limit = leaks.auc if hint.how == AREA else leaks.correlation
     return hint._asdict() | {"score": round(hint.score, 6), "limit": limit}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,26 +12,22 @@ from trunkline.data.validate.checks import Answer, Check, Span
 if TYPE_CHECKING:
     import pandas as pd
 
-LARGEST = sys.float_info.max
-
 
 def between(column: str, low: float | None, high: float | None, setting: str, on_failure: OnFailure) -> Check:
-    """Ask that numbers stay in their declared range; without one, that they are finite."""
-    expected = "finite numbers" if low is None and high is None else words.span(low, high)
+    """Ask that numbers stay in their declared range, of which one end may be open."""
+    expected = words.span(low, high)
 
     def reason(row: Mapping[str, Any]) -> str:
         found = row[column]
         if high is not None and found > high:
             return f"{column} {words.value(found)} is above {words.number(high)}"
-        if low is not None and found < low:
-            return f"{column} {words.value(found)} is below {words.number(low)}"
-        return f"{column} {words.value(found)} is not finite"
+        return f"{column} {words.value(found)} is below {words.number(low or 0.0)}"
 
     def outside(answer: Answer, frame: pd.DataFrame) -> tuple[str, str]:
         found = frame[column].iloc[answer.rows]
         return expected, words.measured(float(found.min()), float(found.max()))
 
-    bounds = {"min_value": -LARGEST if low is None else low, "max_value": LARGEST if high is None else high}
+    bounds = {name: bound for name, bound in (("min_value", low), ("max_value", high)) if bound is not None}
     return Check(
         setting=setting,
         expectation="expect_column_values_to_be_between",
@@ -41,7 +36,7 @@ def between(column: str, low: float | None, high: float | None, setting: str, on
         expected=expected,
         on_failure=on_failure,
         reason=reason,
-        measure=lambda answer, frame: _range(frame[column]),
+        measure=lambda frame: _range(frame[column]),
         blame=outside,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def validate_rows(wanted: Wanted, raw: Path, validated: Path, reports: Path) -> 
     Args:
         wanted: What params.yaml says of the data.
         raw: Folder of the ingested rows, sealed.
-        validated: Folder to write; not touched where the data is refused.
+        validated: Folder to write; removed where the data is refused, so that nothing takes it for this run's.
         reports: Folder of validation.json and validation.html, written in any case.
 
     Raises:
@@ -40,6 +41,7 @@ def validate_rows(wanted: Wanted, raw: Path, validated: Path, reports: Path) -> 
         write_json(reports / "validation.json", content)
         write_text(reports / "validation.html", page(content))
         if not outcome.passed:
+            shutil.rmtree(validated, ignore_errors=True)
             raise refusal(outcome.findings, outcome.hunt.leaks)
         _write(validated, rows, outcome, aside)
 

@@ -50,7 +50,7 @@ def _of_column(name: str, column: Column, default: OnFailure) -> list[Check]:
 
 
 def _of_task(name: str, task: Task, default: OnFailure) -> list[Check]:
-    if task.kind == "regression":
+    if task.kind == "regression" and (task.min is not None or task.max is not None):
         return [between(task.target, task.min, task.max, f"tasks.{name}", default)]
     if task.kind == "multiclass" and task.classes is not None:
         return [one_of(task.target, task.classes, f"tasks.{name}.classes", default)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trunkline.data.validate import words
-from trunkline.data.validate.checks import Check, Span, observed
+from trunkline.data.validate.checks import Check, Span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ def rows(fewest: int, setting: str) -> Check:
         kwargs={"min_value": fewest},
         columns=(),
         expected=f"at least {words.count(fewest)}",
-        measure=lambda answer, frame: (len(frame), len(frame)),
+        measure=lambda frame: (len(frame), len(frame)),
         show=lambda low, high: words.count(int(low)) if low == high else f"{low:,.0f} to {words.count(int(high))}",
     )
 
@@ -31,7 +31,7 @@ def rows(fewest: int, setting: str) -> Check:
 def filled(column: str, limit: float, setting: str, expected: str) -> Check:
     """Ask that no more than the share `limit` of a column is missing, and never all of it."""
 
-    def missing(answer: object, frame: pd.DataFrame) -> Span:
+    def missing(frame: pd.DataFrame) -> Span:
         share = float(frame[column].isna().mean())
         return share, share
 
@@ -66,7 +66,7 @@ def varied(target: str, setting: str) -> Check:
         kwargs={"column": target, "min_value": 2},
         columns=(target,),
         expected="two different values or more",
-        measure=observed,
+        measure=lambda frame: _once(frame[target].nunique()),
         show=lambda low, high: f"{low:,.0f} different value{'s' if low != 1 else ''}",
     )
 
@@ -80,10 +80,14 @@ def class_rows(target: str, word: str, fewest: int) -> Check:
         kwargs={"column": helper, "min_value": fewest},
         columns=(target,),
         expected=f"at least {words.count(fewest)} where it is {word}",
-        measure=observed,
+        measure=lambda frame: _once(is_class(frame[target], word).sum()),
         show=lambda low, high: words.count(int(low)),
         helpers=lambda frame: {helper: is_class(frame[target], word)},
     )
+
+
+def _once(seen: float) -> Span:
+    return float(seen), float(seen)
 
 
 def is_class(target: pd.Series[Any], word: str) -> Any:

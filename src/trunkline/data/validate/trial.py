@@ -116,7 +116,8 @@ class _Trial:
         names = list(dict.fromkeys([*key, *self.wanted.targets]))
         kept = self.outcome.kept_of(self.rows.drops)
         frame = judged(self.rows.columns([*names, "drop"]), {}, tasks)[kept].reset_index(drop=True)
-        self._ask(WHOLE_TABLE, frame, checks_of_table(tasks, validation, class_names(tasks, frame)))
+        if not self.outcome.findings:  # what a drop lacks, the table lacks too
+            self._ask(WHOLE_TABLE, frame, checks_of_table(tasks, validation, class_names(tasks, frame)))
         once = unique(tuple(key))
         answer = self._judge.ask(frame, [once])[0]
         self.outcome.record.add(once, answer, frame)

@@ -11,10 +11,11 @@ def number(value: float) -> str:
     """Return a number without needless digits.
 
     Example:
-        >>> number(1048.36058), number(150.0), number(1545), number(1234567.0)
-        ('1048.36058', '150', '1545', '1234567')
+        >>> number(1048.36058), number(150.0), number(20130101123456), number(1e300)
+        ('1048.36058', '150', '20130101123456', '1e+300')
     """
-    return f"{value:.10g}" if math.isfinite(value) else str(value)
+    whole = math.isfinite(value) and value == int(value) and abs(value) < 2**63
+    return str(int(value)) if whole else f"{value:.10g}"
 
 
 def short(value: float) -> str:
@@ -76,11 +77,11 @@ def count(rows: int, of: int | None = None) -> str:
 
 
 def value(found: Any) -> str:
-    """Return one cell: a moment in ISO form, a number without needless digits, a text as it is.
+    r"""Return one cell: a moment in ISO form, a number without needless digits, a text as it is.
 
     Example:
-        >>> value(None), value(float("nan")), value(3.0), value("EWR"), value(True)
-        ('missing', 'missing', '3', 'EWR', 'true')
+        >>> value(None), value(float("nan")), value(3.0), value("EWR"), value(True), value("\x1b[2J")
+        ('missing', 'missing', '3', 'EWR', 'true', "'\\x1b[2J'")
     """
     if found is None or found != found:
         return "missing"
@@ -89,8 +90,9 @@ def value(found: Any) -> str:
     if hasattr(found, "isoformat"):
         return str(found.isoformat()).replace("+00:00", "Z")
     if isinstance(found, str):
-        return found if len(found) <= 60 else f"{found[:57]}..."
-    return number(float(found))
+        shown = found if found.isprintable() else ascii(found)
+        return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return number(found)
 
 
 def listed(words: Iterable[str], most: int = 8) -> str:
