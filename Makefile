@@ -1,12 +1,13 @@
 # make demo       set up .venv (once), then the whole pipeline on the real demo data
 # make test       set up .venv (once), then what CI runs: format, lint, types, import contracts, tests
 # make test-all   ... the slow tests too
+# make bench      measure against the goals and write docs/benchmarks.md; quiet machine, a few minutes
 
 SHELL := /bin/sh
 PYTHON := $(shell command -v python3 || command -v python)
 BIN := .venv/bin
 
-.PHONY: demo test test-all check setup clean
+.PHONY: demo test test-all bench check setup clean
 
 demo: setup
 	@$(BIN)/python flows/pipeline.py
@@ -16,6 +17,9 @@ test: check
 
 test-all: check
 	@$(BIN)/python -m pytest
+
+bench: setup
+	@$(BIN)/python -m benchmarks
 
 check: setup
 	@$(BIN)/ruff format --check --quiet . >/dev/null || { echo "Not formatted; run: $(BIN)/ruff format ."; exit 1; }
