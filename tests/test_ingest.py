@@ -144,7 +144,7 @@ def test_leading_zeros_of_an_identifier_survive(tmp_path: Path) -> None:
 
 
 def test_a_time_split_makes_its_column_a_moment(tmp_path: Path) -> None:
-    split = {"kind": "time", "column": "family", "validation": dt.date(2013, 9, 1), "test": dt.date(2013, 11, 1)}
+    split = {"kind": "time", "column": "family", "validation": "2013-09-01", "test": "2013-11-01"}
     put(tmp_path, "a.csv", HEADER + ROW.replace("f1", "2013-01-01"))
     assert ingested(tmp_path, split=split).schema.field("family").type == MOMENT
     with pytest.raises(ParamsError, match=r"split\.column: 'temp' is double under columns\.temp; a time split needs"):
