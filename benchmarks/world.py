@@ -34,7 +34,7 @@ class Size(NamedTuple):
 
 
 WHOLE = Size()
-FULL = WHOLE._replace(predict_rows=3_367_760, predict_rounds=1)  # ten times the demo's flights
+FULL = WHOLE._replace(predict_rows=3_300_000, predict_rounds=1)  # ten times the demo's flights
 TINY = Size(13_000, 1, 16, 8192, 1, 3, 2, 10_000, 1, 1)  # shows that everything runs; its figures say nothing
 
 
