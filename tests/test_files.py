@@ -91,6 +91,12 @@ def sealed(folder: Path) -> Path:
     return folder
 
 
+def test_sealing_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
+    (tmp_path / ".a.bin.x1y2.tmp").write_bytes(b"half")
+    sealed(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.bin", "b.bin", MANIFEST}
+
+
 def test_a_seal_tells_its_facts(tmp_path: Path) -> None:
     assert check_seal(sealed(tmp_path))["rows"] == 3
 

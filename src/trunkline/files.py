@@ -136,7 +136,12 @@ def sha256(path: Path) -> str:
 
 
 def seal(folder: Path, names: Iterable[str], **facts: object) -> None:
-    """Write `folder/manifest.json`: sha256 and bytes of each named file, plus `facts` (rows, schema...)."""
+    """Write `folder/manifest.json`: sha256 and bytes of each named file, plus `facts` (rows, schema...).
+
+    What a writer that was killed left half-written in the folder is removed.
+    """
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
     files = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
     write_json(folder / MANIFEST, {"version": 1, "files": files, **facts})
 
