@@ -94,10 +94,10 @@ def _trace(model: Model, encoder: Encoder, tasks: dict[str, TaskState]) -> onnx.
         program = torch.onnx.export(
             model, inputs, dynamo=True, opset_version=OPSET, verbose=False, external_data=False,
             dynamic_shapes=(tuple({0: "rows"} for _ in inputs),),
-            input_names=names, output_names=[_main_output(name, state) for name, state in tasks.items()],
+            input_names=names, output_names=[main_output(name, state) for name, state in tasks.items()],
         )  # fmt: skip
     assert program is not None
-    return _renamed(program.model_proto, set(names) | {_main_output(n, s) for n, s in tasks.items()})
+    return _renamed(program.model_proto, set(names) | {main_output(n, s) for n, s in tasks.items()})
 
 
 class _quiet:
@@ -138,7 +138,8 @@ def _renamed(core: onnx.ModelProto, kept: set[str]) -> onnx.ModelProto:
     return core
 
 
-def _main_output(name: str, state: TaskState) -> str:
+def main_output(name: str, state: TaskState) -> str:
+    """Return the graph's name for a task's prediction: its probability, or its value."""
     return f"{name}.{'value' if state['kind'] == 'regression' else 'probability'}"
 
 
@@ -153,7 +154,7 @@ def _predictions(tasks: dict[str, TaskState]) -> list[Any]:
     from onnx import TensorProto, helper
 
     return [
-        helper.make_tensor_value_info(_main_output(name, state), TensorProto.FLOAT, ["rows", state["outputs"]])
+        helper.make_tensor_value_info(main_output(name, state), TensorProto.FLOAT, ["rows", state["outputs"]])
         for name, state in tasks.items()
     ]
 

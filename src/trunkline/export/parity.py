@@ -10,7 +10,7 @@ import torch
 from trunkline.columns import KINDS
 from trunkline.columns.encoder import Encoder
 from trunkline.errors import GateError
-from trunkline.export.graph import Model
+from trunkline.export.graph import Model, main_output
 from trunkline.serving.session import start_session
 from trunkline.tasks import TaskState
 
@@ -91,7 +91,7 @@ def _compare(
     batch: str,
     largest: dict[str, float],
 ) -> None:
-    parts = [f"{name}.{'value' if s['kind'] == 'regression' else 'probability'}" for name, s in tasks.items()]
+    parts = [main_output(name, state) for name, state in tasks.items()]
     for (name, state), found, wanted in zip(tasks.items(), session.run(parts, feeds), expected, strict=True):
         if not len(wanted):
             continue

@@ -21,7 +21,7 @@ from trunkline.data.encode import read_labels
 from trunkline.errors import GateError
 from trunkline.export import card as cards
 from trunkline.export.declarations import Export
-from trunkline.export.graph import Model, build_graph
+from trunkline.export.graph import Model, build_graph, main_output
 from trunkline.export.parity import check_parity
 from trunkline.files import atomic_path, check_seal, seal, sha256, to_json, write_bytes, write_json, write_text
 from trunkline.nets.network import Network
@@ -124,9 +124,7 @@ def check_scores(
     Raises:
         GateError: A metric differs by more than 1e-4 (relative for metrics above 1).
     """
-    parts = {
-        name: f"{name}.{'value' if state['kind'] == 'regression' else 'probability'}" for name, state in states.items()
-    }
+    parts = {name: main_output(name, state) for name, state in states.items()}
     blocks = [
         session.run(list(parts.values()), build_feeds(test.slice(first, BLOCK), inputs)[0])
         for first in range(0, test.num_rows, BLOCK)
