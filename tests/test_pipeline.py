@@ -157,6 +157,14 @@ def test_a_failed_stage_ends_the_run_with_its_code_and_message(finished_project,
     assert watcher.states == {"ingest": "cached", "train": "failed"}
 
 
+def test_a_kill_that_a_shell_tells_as_128_plus_the_signal_is_still_a_kill(finished_project, monkeypatch):
+    monkeypatch.setenv("SHELL", "/bin/sh")  # DVC's choice; where it is dash, dash stays and reports 137
+    monkeypatch.setenv("CHEAP_TRAIN", "exit:137")
+    finished_project.change("epochs: 3", "epochs: 4")
+    with pytest.raises(errors.EnvironmentFault, match="signal 9"):
+        run(finished_project)
+
+
 def test_after_a_failure_the_next_run_starts_at_the_failed_stage(finished_project, monkeypatch):
     monkeypatch.setenv("CHEAP_TRAIN", "fail:GateError")
     finished_project.change("epochs: 3", "epochs: 4")

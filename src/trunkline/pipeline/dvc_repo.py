@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,14 +109,20 @@ def stage_failure(name: str, error: BaseException, last_lines: list[str]) -> Tru
         return None
     found = STATUS.search(str(failed))
     status = int(found[1]) if found else 1
-    if status < 0:
+    if number := _signal(status):
         return EnvironmentFault(
-            f"stage {name}: was killed by signal {-status}; 9 mostly means that memory ran out. Free some and run again"
+            f"stage {name}: was killed by signal {number}; 9 mostly means that memory ran out. Free some and run again"
         )
     if status == COMMAND_NOT_FOUND:
         return EnvironmentFault(f"stage {name}: {' '.join(last_lines[-1:])}; run `make setup`")
     lines = "\n  ".join(last_lines) or "it printed nothing"
     return StageFailure(f"stage {name}: ended with exit code {status}. Its last lines:\n  {lines}", max(status, 1))
+
+
+def _signal(status: int) -> int | None:
+    """Return the signal that ended a command: DVC's own child tells -N, a shell that stood between tells 128 + N."""
+    number = -status if status < 0 else status - 128
+    return number if 0 < number < signal.NSIG else None
 
 
 def known_targets(repo: Any, only: str) -> list[str]:
