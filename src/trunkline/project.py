@@ -18,10 +18,11 @@ from trunkline.columns import Column
 from trunkline.data.declarations import Data, EqualDraws, Rebalance, Split, Validation
 from trunkline.declared import Declared, did_you_mean, explain
 from trunkline.errors import EnvironmentFault, ParamsError
+from trunkline.evaluation.declarations import Evaluation
 from trunkline.export.declarations import Export
 from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing, Trunk
 from trunkline.tasks import Task
-from trunkline.training.declarations import Calibration, Training
+from trunkline.training.declarations import Alone, Calibration, Monitor, Training
 
 PARAMS = "params.yaml"
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -49,7 +50,10 @@ class Project(Declared):
     sharing: Sharing = Field(HardSharing(), description="How the tasks share the trunk.")
     balance: Balance = Field(EqualWeights(), description="How the tasks' losses become one step.")
     training: Training = Field(Training(), description="One recipe for every arm, shared and alone.")
+    alone: Alone = Field(Alone(), description="The models trained for one task alone, which sharing is judged against.")
+    monitor: Monitor = Field(Monitor(), description="What is watched while the shared model trains.")
     calibration: Calibration = Field(Calibration(), description="How confidences are corrected before export.")
+    evaluation: Evaluation = Field(Evaluation(), description="How the verdict on sharing is reached.")
     export: Export = Field(Export(), description="The file that leaves the pipeline.")
 
     @model_validator(mode="after")
@@ -69,7 +73,7 @@ class Project(Declared):
 
 def _contradictions(project: Project) -> list[str]:
     """Return a sentence for each pair of declarations that cannot both hold."""
-    return [*_of_names(project), *_of_targets(project), *_of_validation(project)]
+    return [*_of_names(project), *_of_targets(project), *_of_validation(project), *_of_evaluation(project)]
 
 
 def _of_names(project: Project) -> Iterator[str]:
@@ -108,6 +112,19 @@ def _of_validation(project: Project) -> Iterator[str]:
     for name in project.validation.leaks.allow:
         if name not in project.columns:
             yield f"validation.leaks.allow: '{name}' is no input column{did_you_mean(name, project.columns)}"
+
+
+def _of_evaluation(project: Project) -> Iterator[str]:
+    evaluation = project.evaluation
+    for section, names in (("margins", evaluation.margins), ("gates", evaluation.gates)):
+        for name in names:
+            if name not in project.tasks:
+                yield f"evaluation.{section}: '{name}' is no task{did_you_mean(name, project.tasks)}"
+    carried = project.needed_columns
+    for column in evaluation.slices:
+        if column not in carried:
+            hint = did_you_mean(column, carried)
+            yield f"evaluation.slices: '{column}' is no declared column{hint or '; list it in data.keep'}"
 
 
 def read_yaml(path: Path) -> Any:

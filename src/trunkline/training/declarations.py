@@ -55,6 +55,32 @@ class Training(Declared):
     )
 
 
+class Alone(Declared):
+    """The other side of the comparison: for each task a model trained for it alone."""
+
+    match: Literal["width", "parameters"] = Field(
+        "width",
+        description="width: the shared trunk's layers; parameters: narrower ones, so that all alone models together "
+        "have about as many parameters as the shared model.",
+    )
+    tune: list[float] = Field(
+        [],
+        description="Learning rates that every arm, shared too, tries with its first seed; the one best on the "
+        "validation rows trains all seeds. Default: training.learning_rate for all.",
+    )
+
+
+class Monitor(Declared):
+    """What is watched while the shared model trains: whether the tasks' gradients agree."""
+
+    every: int = Field(20, ge=0, description="Steps between two measurements of the tasks' gradients; 0 = none.")
+    lookahead: int = Field(
+        100,
+        ge=0,
+        description="Steps between two measurements of what a step for one task does to the others; 0 = none.",
+    )
+
+
 class Calibration(Declared):
     """Correct the confidence of classification heads, on validation rows that chose nothing."""
 
