@@ -47,7 +47,7 @@ def _train(root: Path, epochs: int) -> list[int]:
     resident: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder), "bench")
-        fit(arm, train, selection, 1, checkpoints, lambda _: resident.append(_in_use()))
+        fit(arm, train, selection, [1], checkpoints, lambda _: resident.append(_in_use()))
     return resident
 
 

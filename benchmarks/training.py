@@ -71,7 +71,7 @@ def _epochs(world: World, batch: int, size: Size) -> tuple[int, dict[str, list[S
     train = spread(train, size.training_rows)
     turns = _Turns(PlainTraining(arm, train))
     with tempfile.TemporaryDirectory() as folder:
-        fit(arm, train, spread(selection, SELECTION_ROWS), 1, Checkpoints(Path(folder), "bench"), turns)
+        fit(arm, train, spread(selection, SELECTION_ROWS), [1], Checkpoints(Path(folder), "bench"), turns)
     torch.use_deterministic_algorithms(False)
     after_warming_up = {name: spent[1:] for name, spent in turns.spent.items()}
     return len(train.features) // batch * batch, after_warming_up

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,13 @@ from hypothesis import strategies as st
 from world import split_project
 
 from trunkline import stages
+from trunkline.data.encode import Encoded
 from trunkline.errors import ArtifactError, DataError
 from trunkline.files import read_json, sha256
+from trunkline.training.arm import as_rows, shared_arm, weight_bytes
 from trunkline.training.batches import CHUNK, Rows, epoch_batches, steps_per_epoch
 from trunkline.training.checkpoint import Checkpoints
+from trunkline.training.fit import Arm, fit
 
 ROOT = Path(__file__).parents[1]
 
@@ -146,6 +150,55 @@ def test_several_seeds_differ_and_the_best_by_validation_is_named(tmp_path: Path
     assert run_record["best_seed"] == int(np.argmax(composites))
 
 
+@pytest.mark.parametrize("changes", [{}, {"early_stop": {"patience": 1}, "epochs": 12, "learning_rate": 0.05}])
+def test_seeds_trained_together_end_as_each_by_itself(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """On a CPU to the last bit, also where one stops before the others."""
+    arm, train, selection = planted_arm(tmp_path, **{"epochs": 3, **changes})
+    together = fit(arm, train, selection, [5, 6, 7], Checkpoints(tmp_path / "all", "x"), quiet)
+    if changes:
+        assert len({len(fitted.history) for fitted in together}) > 1
+    for seed, fitted in zip([5, 6, 7], together, strict=True):
+        single = fit(arm, train, selection, [seed], Checkpoints(tmp_path / str(seed), "x"), quiet)[0]
+        assert weight_bytes(single.network) == weight_bytes(fitted.network)
+        assert (single.history, single.kept_epoch) == (fitted.history, fitted.kept_epoch)
+
+
+def test_batched_products_end_where_single_ones_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of a GPU, here on the CPU: within 1e-4 after 9 steps, by another order of rounding."""
+    arm, train, selection = planted_arm(tmp_path, epochs=1, unseen_rate=0.2)
+    of_members = fit(arm, train, selection, [5, 6], Checkpoints(tmp_path / "a", "x"), quiet)
+    monkeypatch.setattr("trunkline.training.fit.runs_whole", lambda device: True)
+    of_whole = fit(arm, train, selection, [5, 6], Checkpoints(tmp_path / "b", "x"), quiet)
+    for one, other in zip(of_members, of_whole, strict=True):
+        for name, value in one.network.state_dict().items():
+            torch.testing.assert_close(other.network.state_dict()[name], value, atol=1e-4, rtol=0)
+    assert not torch.equal(of_whole[0].network.heads.weight, of_whole[1].network.heads.weight)
+
+
+def test_a_learning_rate_is_tried_by_every_arm_and_chosen_on_validation_rows(tmp_path: Path) -> None:
+    project = split_project(tmp_path, training={"seeds": 2, "epochs": 2}, alone={"tune": [1e-6, 0.01, 1e-5]})
+    run(tmp_path, project, "encode", "train", "baseline")
+    for arm in ("shared", "alone/churn"):
+        found = read_json(tmp_path / "models" / arm / "run.json")
+        assert [trial["learning_rate"] for trial in found["trials"]] == [1e-6, 0.01, 1e-5]
+        assert found["learning_rate"] == 0.01
+        assert found["seeds"][0]["composite"] == max(trial["composite"] for trial in found["trials"])
+
+
+def test_alone_models_may_be_made_as_small_together_as_the_shared_one(tmp_path: Path) -> None:
+    project = split_project(tmp_path, 400, alone={"match": "parameters"}, training={"epochs": 1})
+    run(tmp_path, project, "encode", "train", "baseline")
+
+    def learned(arm: str) -> int:
+        from safetensors.torch import load
+
+        weights = load((tmp_path / "models" / arm / "0.safetensors").read_bytes())
+        return sum(value.numel() for value in weights.values())
+
+    alone = sum(learned(f"alone/{task}") for task in project.tasks)
+    assert 0.8 * learned("shared") < alone <= 1.02 * learned("shared")
+
+
 def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
     changes = {"early_stop": {"patience": 2}, "epochs": 60, "learning_rate": 0.05}
     project = split_project(tmp_path, 400, training=changes)
@@ -168,11 +221,24 @@ def test_a_task_alone_is_trained_as_if_the_others_were_not_there(tmp_path: Path)
     assert sha256(path) == before
 
 
+def planted_arm(root: Path, **recipe: Any) -> tuple[Arm, Rows, Rows]:
+    project = split_project(root, 600, training=recipe)
+    run(root, project, "encode")
+    encoded = Encoded(root / "data" / "encoded", list(project.tasks))
+    arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training)
+    return arm, *(as_rows(encoded.side(side), arm) for side in ("train", "validation"))
+
+
+def quiet(line: str) -> None:
+    pass
+
+
 def numbered(count: int) -> Rows:
     return Rows(
         np.arange(count, dtype=np.float32)[:, None],
         np.zeros((count, 1), dtype=np.int32),
         torch.arange(count, dtype=torch.float32)[:, None],
+        torch.zeros(count, 0, dtype=torch.int64),
     )
 
 
@@ -180,23 +246,25 @@ def numbered(count: int) -> Rows:
 def test_an_epoch_shows_every_row_at_most_once_and_drops_less_than_a_batch_per_block(
     count: int, batch: int, shuffle_rows: int
 ) -> None:
-    batches = list(epoch_batches(numbered(count), batch, shuffle_rows, 1, 0, torch.device("cpu")))
-    shown = torch.cat([part.features[:, 0] for part in batches]).int().tolist()
+    batches = list(epoch_batches(numbered(count), batch, shuffle_rows, [1, 2], 0, torch.device("cpu")))
     blocks = 1 if count <= shuffle_rows else -(-count // CHUNK)
-    assert len(set(shown)) == len(shown)
-    assert count - len(shown) < batch * blocks
+    for member in range(2):
+        shown = torch.cat([part.of(member).features[:, 0] for part in batches]).int().tolist()
+        assert len(set(shown)) == len(shown)
+        assert count - len(shown) < batch * blocks
     assert len(batches) == steps_per_epoch(count, batch, shuffle_rows)
     assert all((part.features == part.targets).all() for part in batches)
 
 
 def test_the_order_differs_by_epoch_and_seed_and_not_otherwise() -> None:
-    def order(seed: int, epoch: int) -> list[float]:
-        parts = epoch_batches(numbered(1000), 100, 10**6, seed, epoch, torch.device("cpu"))
-        return torch.cat([part.features[:, 0] for part in parts]).tolist()
+    def order(seed: int, epoch: int, others: tuple[int, ...] = (), held: int = 10**6) -> list[float]:
+        parts = epoch_batches(numbered(1000), 100, held, [seed, *others], epoch, torch.device("cpu"))
+        return torch.cat([part.of(0).features[:, 0] for part in parts]).tolist()
 
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1)
     assert order(1, 0) != order(2, 0)
+    assert order(1, 0) == order(1, 0, others=(2, 3), held=1000)  # gathered in pieces, as memory asks
 
 
 def test_a_training_with_other_inputs_does_not_resume_and_leaves_nothing_of_the_old(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ PARAMS: dict[str, Any] = {
     },
     "split": {"kind": "random"},
     "trunk": {"width": 32, "depth": 2, "embedding": 4},
-    "training": {"epochs": 4, "batch": 64, "learning_rate": 0.01, "device": "cpu"},
+    "training": {"seeds": 1, "epochs": 4, "batch": 64, "learning_rate": 0.01, "device": "cpu"},
     "export": {"parity_rows": 200, "golden_rows": 3},
 }
 CITIES = np.array(["Wien", "Graz", "Linz", "Bad Ischl"], dtype=object)

@@ -10,9 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trunkline.files import read_json, read_text, seal, write_json, write_text
 from trunkline.project import Project
+
+if TYPE_CHECKING:
+    from trunkline.data.encode import Encoded
+    from trunkline.training.declarations import Monitor
+    from trunkline.training.fit import Arm
 
 INCOMING = Path("data/incoming")
 RAW = Path("data/raw")
@@ -90,29 +96,31 @@ def encode(root: Path, project: Project) -> None:
     from trunkline.data.encode import encode_rows
 
     encode_rows(project.columns, project.tasks, root / SPLIT, root / ENCODED, project.threads)
+    # Told to the baselines by a file that holds the number only where it matters to them: a task more or less
+    # reruns no other task's baseline then.
+    models = len(project.tasks) if project.alone.match == "parameters" else 1
+    write_json(root / ENCODED / "alone.json", {"version": 1, "models": models})
 
 
 def train(root: Path, project: Project) -> None:
     """Fit the shared model."""
     from trunkline.data.encode import Encoded
-    from trunkline.training.arm import shared_arm, train_arm
+    from trunkline.training.arm import shared_arm
 
     encoded = Encoded(root / ENCODED, list(project.tasks))
     arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training)
-    train_arm(
-        arm, encoded, project.calibration, project.seed, project.threads, root / SHARED, root / CHECKPOINTS, _progress
-    )
+    _train(arm, encoded, project, project.monitor, root, root / SHARED)
 
 
 def baseline(root: Path, project: Project, task: str) -> None:
     """Fit one task alone, by the same recipe."""
     from trunkline.data.encode import Encoded
-    from trunkline.training.arm import alone_arm, train_arm
+    from trunkline.training.arm import alone_arm
 
     encoded = Encoded(root / ENCODED, [task])
-    arm = alone_arm(task, encoded, project.trunk, project.training)
-    target = root / ALONE / task
-    train_arm(arm, encoded, project.calibration, project.seed, project.threads, target, root / CHECKPOINTS, _progress)
+    models = read_json(root / ENCODED / "alone.json")["models"]
+    arm = alone_arm(task, encoded, project.trunk, project.training, models)
+    _train(arm, encoded, project, None, root, root / ALONE / task)
 
 
 def evaluate(root: Path, project: Project) -> None:
@@ -146,6 +154,15 @@ def export(root: Path, project: Project) -> None:
     )
     hashes = {"data_sha256": data_hash(root / SPLIT), "params_sha256": params_hash(root / SHARED)}
     exporter.write(root / SPLIT, root / EXPORT, read_json(root / REPORTS / "evaluation.json"), hashes)
+
+
+def _train(arm: Arm, encoded: Encoded, project: Project, monitor: Monitor | None, root: Path, target: Path) -> None:
+    from trunkline.training.arm import train_arm
+
+    train_arm(
+        arm, encoded, project.calibration, project.alone.tune, monitor, project.seed, project.threads,
+        target, root / CHECKPOINTS, _progress,
+    )  # fmt: skip
 
 
 def _progress(line: str) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from trunkline.balance.equal import EqualWeights
+from trunkline.balance.uncertainty import Uncertainty
 
-Balance = EqualWeights
+Balance = Annotated[EqualWeights | Uncertainty, Field(discriminator="kind")]
 
-__all__ = ["Balance", "EqualWeights"]
+__all__ = ["Balance", "EqualWeights", "Uncertainty"]

@@ -7,19 +7,26 @@ source  unitary scalarisation, Kurin et al. 2022, arXiv:2201.04122
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from trunkline.declared import Declared
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class EqualWeights(Declared):
     """Add the normalised losses. The default, and the row every other method is compared with."""
 
     kind: Literal["equal"] = "equal"
+    speed: ClassVar[float] = 1.0  # nothing is learned about the tasks
 
-    def combine(self, losses: Tensor, weights: Tensor) -> Tensor:
-        """Return the weighted mean of `losses` [tasks], so that the step does not grow with the number of tasks."""
-        return (losses * weights).sum() / weights.sum()
+    def build(self, weights: Tensor) -> nn.Module:
+        """Return the module that makes one loss of `[(members,) tasks]` losses.
+
+        Args:
+            weights: The tasks' declared weights, float32 [tasks].
+        """
+        from trunkline.balance._modules import WeightedMean
+
+        return WeightedMean(weights)

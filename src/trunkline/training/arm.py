@@ -1,6 +1,7 @@
-"""One arm from encoded rows to files: every seed fitted, calibrated and written.
+"""One arm from encoded rows to files: all seeds fitted together, calibrated and written.
 
 <seed>.safetensors   weights, float32
+affinity.json        of the shared arm: how the tasks' gradients agreed, see training/affinity.py
 calibration.json     slope and shift of the logits, per seed and task
 run.json             what was trained and how far; no clock, host or revision
 history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction)
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,14 @@ from trunkline.data.encode import Arrays, Encoded
 from trunkline.errors import ArtifactError
 from trunkline.files import check_seal, read_json, seal, write_bytes, write_json, write_text
 from trunkline.nets.declarations import Trunk
-from trunkline.nets.network import Network
+from trunkline.nets.network import Network, narrowed
 from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, loss_targets
+from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Rows
 from trunkline.training.calibrate import fit_correction
 from trunkline.training.checkpoint import Checkpoints, identity
-from trunkline.training.declarations import Calibration, Training
+from trunkline.training.declarations import Calibration, Monitor, Training
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
 
 
@@ -39,18 +42,22 @@ def train_arm(
     arm: Arm,
     encoded: Encoded,
     calibration: Calibration,
+    tune: Sequence[float],
+    monitor: Monitor | None,
     seed: int,
     threads: int,
     target: Path,
     work: Path,
     report: Report,
 ) -> None:
-    """Fit every seed of an arm and write its folder.
+    """Fit all seeds of an arm together and write its folder.
 
     Args:
         arm: Tasks and recipe.
         encoded: The encoded rows.
         calibration: How confidences are corrected.
+        tune: Learning rates to try with the first seed; the best on the validation rows trains all. Empty: as declared.
+        monitor: How often to look at whether the tasks' gradients agree; None, and with one task, never.
         seed: The project's seed.
         threads: CPU threads.
         target: The arm's folder, models/shared or models/alone/<task>.
@@ -61,38 +68,72 @@ def train_arm(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU sums in a fixed order only with this
     torch.use_deterministic_algorithms(True)
     train, validation = (as_rows(encoded.side(side), arm) for side in ("train", "validation"))
-    chooses, calibrates = _halves(len(validation.features), seed)
-    names, corrections, runs, history = [], [], [], []
-    for place in range(arm.training.seeds):
-        name = identity(_facts(arm, encoded, seed, place, threads))
-        checkpoints = Checkpoints(work / arm.name / str(place), name)
-        selection = _subset(validation, chooses)
-        fitted = fit(arm, train, selection, stream_seed(seed, "training", place), checkpoints, report)
-        names.append(f"{place}.safetensors")
-        write_bytes(target / names[-1], weight_bytes(fitted.network))
-        corrections.append(_corrections(arm, fitted.network, validation, calibrates, calibration))
-        runs.append(_run(fitted))
-        history += [{"seed": place, **row} for row in fitted.history]
-        checkpoints.remove()
+    chooses, calibrates = halves(len(validation.features), seed)
+    selection, held = validation.subset(chooses), validation.subset(calibrates)
+    facts, slot = _facts(arm, encoded, monitor, seed, threads), work / arm.name
+
+    def fitted_with(rate: float, count: int, place: str, meter: AffinityMeter | None = None) -> list[Fitted]:
+        declared = arm.training.model_copy(update={"learning_rate": rate})
+        checkpoints = Checkpoints(slot / place, identity({**facts, "learning_rate": rate, "seeds": count}))
+        seeds = [stream_seed(seed, "training", number) for number in range(count)]
+        return fit(replace(arm, training=declared), train, selection, seeds, checkpoints, report, meter)
+
+    trials = []
+    for place, rate in enumerate(tune):
+        report(f"tries learning rate {rate:g}")
+        trials.append({"learning_rate": rate, "composite": fitted_with(rate, 1, f"trial {place}")[0].composite})
+    chosen = (
+        max(trials, key=lambda trial: trial["composite"])["learning_rate"] if trials else arm.training.learning_rate
+    )
+    watched = monitor is not None and len(arm.states) > 1 and (monitor.every or monitor.lookahead)
+    meter = AffinityMeter(list(arm.states), arm.training.seeds, monitor) if monitor and watched else None
+    fitted = fitted_with(chosen, arm.training.seeds, "seeds", meter)
+    names = [f"{place}.safetensors" for place in range(len(fitted))]
+    for name, of_seed in zip(names, fitted, strict=True):
+        write_bytes(target / name, weight_bytes(of_seed.network))
+    corrections = [_corrections(arm, of_seed.network, held, calibration) for of_seed in fitted]
     write_json(
         target / "calibration.json",
         {"version": 1, "kind": calibration.kind, "rows": len(calibrates), "corrections": corrections},
     )
-    write_json(target / "run.json", _description(arm, threads, runs))
-    write_text(target / "history.tsv", _tsv(history))
-    seal(target, [*names, "calibration.json", "run.json", "history.tsv"])
+    write_json(target / "run.json", _description(arm, threads, fitted, {"learning_rate": chosen, "trials": trials}))
+    rows = [{"seed": place, **row} for place, of_seed in enumerate(fitted) for row in of_seed.history]
+    write_text(target / "history.tsv", _tsv(rows))
+    if meter is not None:
+        write_json(target / "affinity.json", meter.result())
+    files = ["calibration.json", "run.json", "history.tsv", *(["affinity.json"] if meter else [])]
+    seal(target, [*names, *files])
+    shutil.rmtree(slot, ignore_errors=True)  # this training has ended
 
 
-def shared_arm(tasks: Mapping[str, Task], encoded: Encoded, trunk: Trunk, balance: Balance, training: Training) -> Arm:
+def shared_arm(
+    tasks: Mapping[str, Task],
+    encoded: Encoded,
+    trunk: Trunk,
+    balance: Balance,
+    training: Training,
+    monitor: Monitor | None = None,
+) -> Arm:
     """Return the arm that learns all tasks together."""
     weights = {name: task.weight for name, task in tasks.items()}
     encoder = encoded.encoder
-    return Arm("shared", encoded.states, weights, encoder.features, encoder.vocabulary_sizes, trunk, balance, training)
+    sizes = encoder.vocabulary_sizes
+    return Arm("shared", encoded.states, weights, encoder.features, sizes, trunk, balance, training)
 
 
-def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training) -> Arm:
-    """Return the arm that learns one task by itself; its weight says nothing there and is 1."""
+def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, models: int = 1) -> Arm:
+    """Return the arm that learns one task by itself; its weight says nothing there and is 1.
+
+    Args:
+        name: The task.
+        encoded: The encoded rows, with this task's labels.
+        trunk: The shared arm's trunk.
+        training: The shared arm's recipe.
+        models: Alone models that together get about the shared model's parameters; 1 = each gets as many.
+    """
     encoder = encoded.encoder
+    if models > 1:
+        trunk = narrowed(encoder.features, encoder.vocabulary_sizes, trunk, models)
     states = {name: encoded.states[name]}
     return Arm(
         f"alone/{name}",
@@ -109,7 +150,8 @@ def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training) -> 
 def as_rows(arrays: Arrays, arm: Arm) -> Rows:
     """Return a side's arrays with the targets of the arm's tasks."""
     targets = [loss_targets(state, arrays.labels[name]) for name, state in arm.states.items()]
-    return Rows(arrays.features, arrays.codes, torch.stack(targets, dim=1))
+    groups = torch.zeros(len(arrays.features), 0, dtype=torch.int64)
+    return Rows(arrays.features, arrays.codes, torch.stack(targets, dim=1), groups)
 
 
 def weight_bytes(network: Network) -> bytes:
@@ -170,25 +212,18 @@ def network_outputs(network: Network, features: np.ndarray[Any, Any], codes: np.
             part = slice(first, first + SCORE_BATCH)
             inputs = torch.from_numpy(np.array(features[part])), torch.from_numpy(np.array(codes[part]))
             parts.append(network(*(tensor.to(device) for tensor in inputs)).float().cpu())
-    return torch.cat(parts) if parts else torch.zeros(0, network.heads.out_features)
+    return torch.cat(parts) if parts else torch.zeros(0, network.heads.units)
 
 
-def _halves(rows: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Split the validation rows: one half chooses, the other calibrates."""
+def halves(rows: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Split the validation rows: one half chooses, the other calibrates. Returns the places of both, ascending."""
     order = numpy_stream(seed, "validation halves").permutation(rows)
     return np.sort(order[: rows // 2]), np.sort(order[rows // 2 :])
 
 
-def _subset(rows: Rows, places: np.ndarray[Any, Any]) -> Rows:
-    return Rows(rows.features[places], rows.codes[places], rows.targets[torch.from_numpy(places)])
-
-
-def _corrections(
-    arm: Arm, network: Network, validation: Rows, places: np.ndarray[Any, Any], calibration: Calibration
-) -> dict[str, Correction]:
+def _corrections(arm: Arm, network: Network, rows: Rows, calibration: Calibration) -> dict[str, Correction]:
     if calibration.kind == "none":
         return dict.fromkeys(arm.states, (1.0, 0.0))
-    rows = _subset(validation, places)
     outputs = network_outputs(network, rows.features, rows.codes).numpy()
     corrections, first = {}, 0
     for column, (name, state) in enumerate(arm.states.items()):
@@ -198,15 +233,16 @@ def _corrections(
     return corrections
 
 
-def _facts(arm: Arm, encoded: Encoded, seed: int, place: int, threads: int) -> dict[str, object]:
+def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threads: int) -> dict[str, object]:
+    declared = (arm.trunk, arm.balance, arm.training, monitor)
     return {
         "arm": arm.name,
         "tasks": arm.states,
         "weights": arm.weights,
-        "declared": [part.model_dump(mode="json") for part in (arm.trunk, arm.balance, arm.training)],
+        "declared": [part.model_dump(mode="json") for part in declared if part],
         "rows": read_json(encoded.folder / "features" / "manifest.json"),
         "labels": [read_json(encoded.folder / "labels" / f"{name}.json") for name in arm.states],
-        "seed": [seed, place],
+        "seed": seed,
         "threads": threads,
         "device": choose_device(arm.training.device).type,
     }
@@ -221,8 +257,8 @@ def _run(fitted: Fitted) -> dict[str, object]:
     }
 
 
-def _description(arm: Arm, threads: int, runs: list[dict[str, object]]) -> dict[str, object]:
-    best = max(range(len(runs)), key=lambda place: float(str(runs[place]["composite"])))
+def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, object]) -> dict[str, object]:
+    best = max(range(len(fitted)), key=lambda place: fitted[place].composite)
     return {
         "version": 1,
         "arm": arm.name,
@@ -231,8 +267,9 @@ def _description(arm: Arm, threads: int, runs: list[dict[str, object]]) -> dict[
         "threads": threads,
         "device": choose_device(arm.training.device).type,
         "torch": torch.__version__.split("+")[0],
-        "seeds": runs,
+        "seeds": [_run(of_seed) for of_seed in fitted],
         "best_seed": best,
+        **tuned,
     }
 
 

@@ -7,8 +7,8 @@ again within each block, so that memory stays bounded and no batch is a run of n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,52 +20,69 @@ CHUNK = 4096  # neighbouring rows read together from data larger than memory
 
 
 class Batch(NamedTuple):
-    """Rows of one step."""
+    """Rows of one step, [(members,) rows, ...] each."""
 
     features: Tensor
     codes: Tensor
     targets: Tensor
+    groups: Tensor
+
+    def of(self, member: int) -> Batch:
+        """Return one member's rows."""
+        return Batch(*(part[member] for part in self))
 
 
 class Rows(NamedTuple):
     """All rows of one side, in memory or memory-mapped.
 
-    features float32 [rows, width], codes int32 [rows, columns], targets float32 [rows, tasks] with NaN = no label.
+    features float32 [rows, width], codes int32 [rows, columns], targets float32 [rows, tasks] with NaN = no label,
+    groups int32 [rows, penalties]: the group that each fairness penalty sees in the row.
     """
 
     features: np.ndarray[tuple[int, int], np.dtype[np.float32]]
     codes: np.ndarray[tuple[int, int], np.dtype[np.int32]]
     targets: Tensor
+    groups: Tensor
 
     def take(self, places: Tensor, device: torch.device) -> Batch:
-        """Gather rows into memory, on `device`."""
+        """Gather the rows at `places` [(members,) rows] into memory, on `device`."""
         index = places.numpy()
         return Batch(
             torch.from_numpy(self.features[index]).to(device),
             torch.from_numpy(self.codes[index]).to(device),
             self.targets[places].to(device),
+            self.groups[places].to(device),
         )
+
+    def subset(self, places: np.ndarray[Any, Any]) -> Rows:
+        """Return the rows at `places`, in memory."""
+        index = torch.from_numpy(places)
+        return Rows(self.features[places], self.codes[places], self.targets[index], self.groups[index])
 
 
 def epoch_batches(
-    rows: Rows, batch: int, shuffle_rows: int, seed: int, epoch: int, device: torch.device
+    rows: Rows, batch: int, shuffle_rows: int, seeds: Sequence[int], epoch: int, device: torch.device
 ) -> Iterator[Batch]:
-    """Yield every row once, in an order that depends on seed and epoch alone.
+    """Yield every row once to each member, in an order that depends on its seed and the epoch alone.
 
     Args:
         rows: The training rows.
         batch: Rows per step; a last, smaller batch is dropped unless it is the only one of its block.
-        shuffle_rows: Rows gathered and shuffled together.
-        seed: The run's seed.
+        shuffle_rows: Rows shuffled together, and held in memory for all members together.
+        seeds: One per member.
         epoch: The epoch, from 0.
-        device: Where the batches are wanted.
+        device: Where the batches are wanted, [members, rows, ...] each.
     """
-    generator = torch_stream(seed, "shuffle", epoch)
-    for places in _blocks(len(rows.features), shuffle_rows, generator):
-        block = rows.take(places, device)
-        whole = max(batch, len(places) // batch * batch)
-        for first in range(0, min(whole, len(places)), batch):
-            yield Batch(*(part[first : first + batch] for part in block))
+    streams = [torch_stream(seed, "shuffle", epoch) for seed in seeds]
+    held = max(batch, shuffle_rows // len(seeds) // batch * batch)
+    for of_members in zip(*(_blocks(len(rows.features), shuffle_rows, stream) for stream in streams), strict=True):
+        places = torch.stack(of_members)
+        size = places.shape[1]
+        whole = min(size, max(batch, size // batch * batch))
+        for start in range(0, whole, held):
+            piece = rows.take(places[:, start : min(start + held, whole)], device)
+            for first in range(0, piece.targets.shape[1], batch):
+                yield Batch(*(part[:, first : first + batch] for part in piece))
 
 
 def steps_per_epoch(rows: int, batch: int, shuffle_rows: int) -> int:

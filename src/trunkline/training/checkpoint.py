@@ -42,7 +42,7 @@ class Checkpoints:
     """Checkpoints of one training.
 
     Args:
-        slot: Folder that one training at a time has: one per arm and seed.
+        slot: Folder that one training at a time has: one per arm, and per trial of it.
         name: The training's identity; what other trainings left in the slot is of no use and removed.
     """
 
@@ -68,7 +68,3 @@ class Checkpoints:
         if hashlib.sha256(raw[32:]).digest() != raw[:32]:
             return None
         return torch.load(io.BytesIO(raw[32:]), weights_only=True)  # type: ignore[no-any-return]
-
-    def remove(self) -> None:
-        """Forget this training, which has ended."""
-        shutil.rmtree(self.slot, ignore_errors=True)

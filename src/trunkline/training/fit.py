@@ -1,9 +1,13 @@
-"""Fit one arm with one seed: AdamW, warm-up and cosine, clipping, normalised losses over the rows that have labels."""
+"""Fit all seeds of an arm at once: AdamW, warm-up and cosine, clipping, normalised losses over labelled rows.
+
+The seeds are members of one stack (nets/stack.py). Each has its own initial weights, order of rows, dropout, clipping
+norm and stop, so that it ends where it would have ended by itself, up to the rounding of batched products.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +19,10 @@ from trunkline.chance import stream_seed, torch_stream
 from trunkline.errors import DataError
 from trunkline.nets.declarations import Trunk
 from trunkline.nets.network import Network
+from trunkline.nets.stack import draw_from, member, stack
 from trunkline.tasks._modules import Losses
 from trunkline.tasks.base import TaskState
+from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Batch, Rows, epoch_batches, steps_per_epoch
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
@@ -44,13 +50,21 @@ class Arm:
 
 @dataclass
 class Fitted:
-    """What training leaves: weights kept, and what happened on the way."""
+    """What the training of one seed leaves: weights kept, and what happened on the way."""
 
     network: Network
     history: list[dict[str, float]] = field(default_factory=list)
     kept_epoch: int = 0
     composite: float = -math.inf
     start_losses: dict[str, float] = field(default_factory=dict)
+
+
+class Learner(nn.Module):
+    """What the optimiser moves: the network, and what the balance method learns about the tasks."""
+
+    def __init__(self, network: Network, balance: nn.Module) -> None:
+        super().__init__()
+        self.network, self.balance = network, balance
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -66,113 +80,184 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def fit(arm: Arm, train: Rows, selection: Rows, seed: int, checkpoints: Checkpoints, report: Report) -> Fitted:
-    """Train one arm with one seed; goes on from the last checkpoint where there is one.
+def runs_whole(device: torch.device) -> bool:
+    """Return True where a stack runs as batched products; a CPU is faster with one member after the other."""
+    return device.type == "cuda"
+
+
+def fit(
+    arm: Arm,
+    train: Rows,
+    selection: Rows,
+    seeds: Sequence[int],
+    checkpoints: Checkpoints,
+    report: Report,
+    meter: AffinityMeter | None = None,
+) -> list[Fitted]:
+    """Train one arm with several seeds together; goes on from the last checkpoint where there is one.
 
     Args:
         arm: Tasks and recipe.
         train: Training rows.
         selection: Validation rows that may choose the epoch.
-        seed: Decides initial weights, order of rows and dropout; the same for shared and alone.
+        seeds: One per member: decides initial weights, order of rows and dropout; the same for shared and alone.
         checkpoints: Where to keep the state between epochs.
         report: Takes lines of progress.
+        meter: Measures on the way how the tasks' gradients agree.
 
     Returns:
-        The network with the weights kept.
+        Per seed the network with the weights kept.
 
     Raises:
         DataError: A task's first loss is not that of its constant predictor, or a loss became NaN or infinite.
     """
-    return _Trainer(arm, train, selection, seed, checkpoints, report).run()
+    return _Trainer(arm, train, selection, seeds, checkpoints, report, meter).run()
 
 
 class _Trainer:
     def __init__(
-        self, arm: Arm, train: Rows, selection: Rows, seed: int, checkpoints: Checkpoints, report: Report
+        self,
+        arm: Arm,
+        train: Rows,
+        selection: Rows,
+        seeds: Sequence[int],
+        checkpoints: Checkpoints,
+        report: Report,
+        meter: AffinityMeter | None,
     ) -> None:
-        self.arm, self.train, self.selection, self.seed = arm, train, selection, seed
-        self.checkpoints, self.report, self.recipe = checkpoints, report, arm.training
+        self.arm, self.train, self.selection, self.seeds = arm, train, selection, seeds
+        self.checkpoints, self.report, self.recipe, self.meter = checkpoints, report, arm.training, meter
         self.device = choose_device(self.recipe.device)
         states = list(arm.states.values())
-        self.network = Network(arm.features, arm.vocabulary_sizes, states, arm.trunk, torch_stream(seed, "weights")).to(
-            self.device
-        )
         self.losses = Losses(states, self.recipe.normalize).to(self.device)
         self.skill_losses = Losses(states, "constant").to(self.device)
-        self.weights = torch.tensor([arm.weights[name] for name in arm.states], device=self.device)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay, fused=True
-        )
+        self.weights = torch.tensor([arm.weights[name] for name in arm.states])
+        self.whole = stack([self._start(seed) for seed in seeds]).to(self.device)
+        for parameter in self.whole.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        self.members = [member(self.whole, place) for place in range(len(seeds))]
+        self.together = runs_whole(self.device)
+        self.optimizer = self._optimizer()
         self.steps = steps_per_epoch(len(train.features), self.recipe.batch, self.recipe.shuffle_rows)
         self.epoch = 0
-        self.best: dict[str, Tensor] | None = None
-        self.fitted = Fitted(self.network)
+        self.best: list[dict[str, Tensor] | None] = [None for _ in seeds]
+        self.fitted = [Fitted(part.network) for part in self.members]
 
-    def run(self) -> Fitted:
+    def _start(self, seed: int) -> Learner:
+        arm, generator = self.arm, torch_stream(seed, "weights")
+        network = Network(arm.features, arm.vocabulary_sizes, list(arm.states.values()), arm.trunk, generator)
+        return Learner(network, arm.balance.build(self.weights))
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        learners = [self.whole] if self.together else self.members
+        peak, decay = self.recipe.learning_rate, self.recipe.weight_decay
+        weights = [parameter for learner in learners for parameter in learner.network.parameters()]
+        groups: list[dict[str, Any]] = [{"params": weights, "peak": peak, "weight_decay": decay}]
+        if learned := [parameter for learner in learners for parameter in learner.balance.parameters()]:
+            groups.append({"params": learned, "peak": peak * self.arm.balance.speed, "weight_decay": 0.0})
+        return torch.optim.AdamW(groups, lr=peak, fused=True)
+
+    def run(self) -> list[Fitted]:
         saved = self.checkpoints.load()
         if saved is None:
             self._check_start()
         else:
             self._restore(saved)
-        while self.epoch < self.recipe.epochs and not self._stopped():
+        while self.epoch < self.recipe.epochs and any(self._active()):
             train_losses = self._train_epoch()
             self._end_epoch(train_losses)
             self.checkpoints.save(self._state())
-        if self.best is not None:
-            self.network.load_state_dict(self.best)
-        self.network.eval()
+        for part, best in zip(self.members, self.best, strict=True):
+            if best is not None:
+                part.network.load_state_dict(best)
+            part.network.eval()
         return self.fitted
 
     def _check_start(self) -> None:
         """Refuse to start where a task's loss is not near its constant predictor's: wrong unit, loss or labels."""
         count = min(len(self.train.features), START_ROWS)
-        sample = torch.randperm(len(self.train.features), generator=torch_stream(self.seed, "start"))[:count]
-        losses = self._mean_losses(self.train, sample.sort().values, self.skill_losses)
-        labelled = (~torch.isnan(self.train.targets[sample])).any(dim=0)
         low, high = START_RANGE
-        for name, loss, known in zip(self.arm.states, losses.tolist(), labelled.tolist(), strict=True):
-            self.fitted.start_losses[name] = loss
-            if known and not low <= loss <= high:
-                raise DataError(
-                    f"task '{name}': its loss before the first step is {loss:.3g} times that of a constant prediction, "
-                    f"expected {low} to {high}.\n  Its labels have a few extreme values or a wrong unit: look at "
-                    f"reports/validation.html, set tasks.{name}.clip or loss: huber"
-                )
+        for seed, fitted in zip(self.seeds, self.fitted, strict=True):
+            sample = torch.randperm(len(self.train.features), generator=torch_stream(seed, "start"))[:count]
+            losses = self._mean_losses([fitted.network], self.train, sample.sort().values)[0]
+            labelled = (~torch.isnan(self.train.targets[sample])).any(dim=0)
+            for name, loss, known in zip(self.arm.states, losses.tolist(), labelled.tolist(), strict=True):
+                fitted.start_losses[name] = loss
+                if known and not low <= loss <= high:
+                    raise DataError(
+                        f"task '{name}': its loss before the first step is {loss:.3g} times that of a constant "
+                        f"prediction, expected {low} to {high}.\n  Its labels have a few extreme values or a wrong "
+                        f"unit: look at reports/validation.html, set tasks.{name}.clip or loss: huber"
+                    )
+
+    def _active(self) -> list[bool]:
+        """Return per member whether it still trains."""
+        stop = self.recipe.early_stop
+        return [stop is None or self.epoch - fitted.kept_epoch < stop.patience for fitted in self.fitted]
 
     def _train_epoch(self) -> Tensor:
-        self.network.train()
-        # Dropout draws from torch's own generator: seeded by epoch, it needs no place in a checkpoint.
-        torch.manual_seed(stream_seed(self.seed, "dropout", self.epoch))
-        unseen = torch_stream(self.seed, "unseen", self.epoch)
-        total = torch.zeros(len(self.arm.states), device=self.device)
+        self.whole.train()
+        active = self._active()
+        # Every stream is named by seed and epoch, so that none needs a place in a checkpoint.
+        streams = []
+        for place, seed in enumerate(self.seeds):
+            stream = torch.Generator(self.device)
+            stream.manual_seed(stream_seed(seed, "dropout", self.epoch))
+            streams.append(stream)
+            self.members[place].train()
+            draw_from(self.members[place], [stream])
+        draw_from(self.whole, streams)
+        unseen = [torch_stream(seed, "unseen", self.epoch) for seed in self.seeds]
+        total = torch.zeros(len(self.seeds), len(self.arm.states), device=self.device)
         batches = epoch_batches(
-            self.train, self.recipe.batch, self.recipe.shuffle_rows, self.seed, self.epoch, self.device
+            self.train, self.recipe.batch, self.recipe.shuffle_rows, self.seeds, self.epoch, self.device
         )
         for step, batch in enumerate(batches):
-            losses = self._step(batch, self.epoch * self.steps + step, unseen)
-            total.add_(losses)
+            batch = batch._replace(codes=self._hide_some(batch.codes, unseen))
+            number = self.epoch * self.steps + step
+            rate = self.recipe.learning_rate * self._schedule(number)
+            if self.meter is not None:
+                self.meter.measure(number, self.whole.network, self.losses, batch, rate, active)
+            total.add_(self._step(batch, active, number))
         return total.div_(self.steps)
 
-    def _step(self, batch: Batch, step: int, unseen: torch.Generator) -> Tensor:
+    def _step(self, batch: Batch, active: list[bool], step: int) -> Tensor:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * self._schedule(step)
-        codes = self._hide_some(batch.codes, unseen)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            outputs = self.network(batch.features, codes)
-        losses: Tensor = self.losses(outputs.float(), batch.targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.arm.balance.combine(losses, self.weights).backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        if self.device.type == "cpu" and not math.isfinite(norm.item()):
-            self._refuse(losses, step)
+            group["lr"] = group["peak"] * self._schedule(step)
+        self.optimizer.zero_grad(set_to_none=False)
+        losses = torch.zeros(len(self.seeds), len(self.arm.states), device=self.device)
+        for places, learner, part in self._passes(batch, active):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                outputs = learner.network(part.features, part.codes)
+            found = self.losses(outputs.float(), part.targets)
+            learner.balance(found).sum().backward()
+            losses[places] = found.detach()
+        norms = self._clip()
+        if self.device.type == "cpu" and not torch.isfinite(norms[active]).all():
+            self._refuse(losses[active], step)
         self.optimizer.step()
-        return losses.detach()
+        return losses
 
-    def _hide_some(self, codes: Tensor, generator: torch.Generator) -> Tensor:
-        if not self.recipe.unseen_rate or not codes.shape[1]:
+    def _passes(self, batch: Batch, active: list[bool]) -> Iterator[tuple[Any, Learner, Batch]]:
+        """Yield (places, learner, rows): the whole stack at once on a GPU, member by member on a CPU."""
+        if self.together:
+            yield slice(None), self.whole, batch
+            return
+        for place, trains in enumerate(active):
+            if trains:
+                yield place, self.members[place], batch.of(place)
+
+    def _clip(self) -> Tensor:
+        """Shorten each member's gradient to the declared norm; return the norms before, [members]."""
+        return torch.stack(
+            [nn.utils.clip_grad_norm_(part.network.parameters(), self.recipe.clip) for part in self.members]
+        )
+
+    def _hide_some(self, codes: Tensor, streams: list[torch.Generator]) -> Tensor:
+        if not self.recipe.unseen_rate or not codes.shape[-1]:
             return codes
-        shown = torch.rand(codes.shape, generator=generator) >= self.recipe.unseen_rate
-        hidden: Tensor = codes * shown.to(codes.device)
+        drawn = torch.stack([torch.rand(codes.shape[1:], generator=stream) for stream in streams])
+        hidden: Tensor = codes * (drawn >= self.recipe.unseen_rate).to(codes.device)
         return hidden
 
     def _schedule(self, step: int) -> float:
@@ -184,7 +269,8 @@ class _Trainer:
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
     def _refuse(self, losses: Tensor, step: int) -> None:
-        bad = [name for name, loss in zip(self.arm.states, losses.tolist(), strict=True) if not math.isfinite(loss)]
+        lost = ~torch.isfinite(losses).all(dim=0)
+        bad = [name for name, missing in zip(self.arm.states, lost.tolist(), strict=True) if missing]
         named = f"task '{bad[0]}': its loss" if bad else "the gradient"
         raise DataError(
             f"{named} is NaN or infinite at step {step} (epoch {self.epoch + 1}).\n  Lower training.learning_rate, "
@@ -192,58 +278,67 @@ class _Trainer:
         )
 
     def _end_epoch(self, train_losses: Tensor) -> None:
-        count = len(self.selection.features)
-        losses = self._mean_losses(self.selection, torch.arange(count), self.skill_losses)
-        self._refuse_if_lost(train_losses)
+        active = self._active()
+        if not torch.isfinite(train_losses[active]).all():
+            self._refuse(train_losses[active], (self.epoch + 1) * self.steps)
+        places = torch.arange(len(self.selection.features))
+        losses = self._mean_losses([part.network for part in self.members], self.selection, places)
+        for place in [place for place, trains in enumerate(active) if trains]:
+            self._note(place, train_losses[place], losses[place])
+        self.epoch += 1
+        means = losses[active].mean(dim=0).tolist()
+        tasks = "  ".join(f"{name} {loss:.3f}" for name, loss in zip(self.arm.states, means, strict=True))
+        composite = sum(fitted.history[-1]["composite"] for fitted in self.fitted) / len(self.fitted)
+        self.report(f"epoch {self.epoch}/{self.recipe.epochs}  composite {composite:+.4f}  {tasks}")
+
+    def _note(self, place: int, train_losses: Tensor, losses: Tensor) -> None:
+        """Write down a member's epoch, and keep its weights where they are the best so far."""
+        fitted = self.fitted[place]
         composite = float(1 - (losses * self.weights).sum() / self.weights.sum())
         row = {"epoch": self.epoch + 1.0, "composite": composite}
         for name, train, chosen in zip(self.arm.states, train_losses.tolist(), losses.tolist(), strict=True):
             row |= {f"train.{name}": train, f"validation.{name}": chosen}
-        self.fitted.history.append(row)
+        fitted.history.append(row)
         chooses = self.recipe.keep == "best" or self.recipe.early_stop is not None
-        if composite > self.fitted.composite or not chooses:
-            self.fitted.composite, self.fitted.kept_epoch = composite, self.epoch + 1
-            self.best = {key: value.clone() for key, value in self.network.state_dict().items()} if chooses else None
-        self.epoch += 1
-        tasks = "  ".join(f"{name} {loss:.3f}" for name, loss in zip(self.arm.states, losses.tolist(), strict=True))
-        self.report(f"epoch {self.epoch}/{self.recipe.epochs}  composite {composite:+.4f}  {tasks}")
+        if composite > fitted.composite or not chooses:
+            fitted.composite, fitted.kept_epoch = composite, self.epoch + 1
+            state = fitted.network.state_dict()
+            self.best[place] = {key: value.clone() for key, value in state.items()} if chooses else None
 
-    def _refuse_if_lost(self, losses: Tensor) -> None:
-        if not torch.isfinite(losses).all():
-            self._refuse(losses, (self.epoch + 1) * self.steps)
-
-    def _stopped(self) -> bool:
-        stop = self.recipe.early_stop
-        return stop is not None and self.epoch - self.fitted.kept_epoch >= stop.patience
-
-    def _mean_losses(self, rows: Rows, places: Tensor, losses: Losses) -> Tensor:
-        self.network.eval()
-        sums = torch.zeros(len(self.arm.states), device=self.device)
-        counts = torch.zeros_like(sums)
+    def _mean_losses(self, networks: list[Network], rows: Rows, places: Tensor) -> Tensor:
+        """Return each network's mean loss per task over the rows at `places`, as shares of the constant's."""
+        for network in networks:
+            network.eval()
+        sums = torch.zeros(len(networks), len(self.arm.states), device=self.device)
+        counts = torch.zeros(len(self.arm.states), device=self.device)
         with torch.inference_mode():
             for first in range(0, len(places), SCORE_BATCH):
                 batch = rows.take(places[first : first + SCORE_BATCH], self.device)
-                part, known = losses.sums(self.network(batch.features, batch.codes), batch.targets)
-                sums += part
+                for place, network in enumerate(networks):
+                    part, known = self.skill_losses.sums(network(batch.features, batch.codes), batch.targets)
+                    sums[place] += part
                 counts += known
         return (sums / counts.clamp(min=1)).cpu()
 
     def _state(self) -> dict[str, Any]:
         return {
-            "network": self.network.state_dict(),
+            "whole": self.whole.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
             "epoch": self.epoch,
-            "history": self.fitted.history,
-            "kept_epoch": self.fitted.kept_epoch,
-            "composite": self.fitted.composite,
-            "start_losses": self.fitted.start_losses,
+            "meter": None if self.meter is None else self.meter.state_dict(),
+            "fitted": [
+                [fitted.history, fitted.kept_epoch, fitted.composite, fitted.start_losses] for fitted in self.fitted
+            ],
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        self.network.load_state_dict(saved["network"])
+        self.whole.load_state_dict(saved["whole"])  # in place: the members see it
         self.optimizer.load_state_dict(saved["optimizer"])
         self.best, self.epoch = saved["best"], saved["epoch"]
-        self.fitted.history, self.fitted.kept_epoch = saved["history"], saved["kept_epoch"]
-        self.fitted.composite, self.fitted.start_losses = saved["composite"], saved["start_losses"]
+        if self.meter is not None:
+            self.meter.load_state_dict(saved["meter"])
+        for fitted, (history, kept_epoch, composite, start_losses) in zip(self.fitted, saved["fitted"], strict=True):
+            fitted.history, fitted.kept_epoch = history, kept_epoch
+            fitted.composite, fitted.start_losses = composite, start_losses
         self.report(f"resumes after epoch {self.epoch}/{self.recipe.epochs}")
