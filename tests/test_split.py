@@ -122,6 +122,18 @@ def test_another_seed_draws_another_split_and_the_same_seed_the_same() -> None:
     assert sides(BASE, ["part"], 1, kind="random") != sides(BASE, ["part"], 2, kind="random")
 
 
+def test_a_share_takes_training_rows_only_and_a_smaller_one_is_part_of_a_larger() -> None:
+    whole = sides(BASE, ["name"], kind="random")
+    shares = [sides(BASE, ["name"], kind="random", train_share=share) for share in (0.5, 0.1)]
+    for used in shares:
+        assert all(
+            now == before or (now is None and before == "train") for now, before in zip(used, whole, strict=True)
+        )
+    half, tenth = [{row for row, side in enumerate(used) if side == "train"} for used in shares]
+    assert tenth < half
+    assert 0.35 < len(half) / whole.count("train") < 0.65
+
+
 def test_a_row_keeps_its_side_when_its_key_is_read_as_text() -> None:
     text = BASE.set_column(1, "part", BASE["part"].cast(pa.string()))
     assert sides(text, ["part"], kind="random") == sides(BASE, ["part"], kind="random")
@@ -240,6 +252,15 @@ def test_the_stage_adds_a_side_and_keeps_rows_and_row_groups(tmp_path: Path, val
     manifest = check_seal(tmp_path / "data/split")
     assert manifest["sides"] == Counter(table["side"].to_pylist())
     assert (manifest["rows"], manifest["schema"]["side"]) == (400, "string")
+
+
+def test_the_stage_leaves_out_the_rows_beyond_the_share(tmp_path: Path, validated: pa.Table) -> None:
+    stages.split(tmp_path, project({"kind": "random", "train_share": 0.5}))
+    rows = pq.read_table(tmp_path / "data/split/rows.parquet")
+    assert rows["side"].null_count == 0
+    assert 0 < len(rows) < len(validated)
+    manifest = check_seal(tmp_path / "data/split")
+    assert manifest["rows"] == len(rows) == sum(manifest["sides"].values())
 
 
 def test_the_stage_refuses_rows_that_were_altered(tmp_path: Path, validated: pa.Table) -> None:

@@ -74,9 +74,10 @@ def split(root: Path, project: Project) -> None:
     with write_rows(target / ROWS, schema) as write:
         for group in range(source.num_row_groups):
             rows = source.read_row_group(group)
-            write(rows.append_column("side", sides.slice(start, len(rows))))
+            of_rows = sides.slice(start, len(rows))
+            write(rows.append_column("side", of_rows).filter(of_rows.is_valid()))
             start += len(rows)
-    seal(target, [ROWS], rows=len(sides), schema=schema_text(schema), sides=count_sides(sides))
+    seal(target, [ROWS], rows=len(sides) - sides.null_count, schema=schema_text(schema), sides=count_sides(sides))
 
 
 def rebalance(root: Path, project: Project) -> None:

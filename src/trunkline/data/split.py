@@ -66,7 +66,7 @@ def assign_sides(table: pa.Table, split: Split, key: list[str], seed: int) -> pa
         seed: The project's seed; another one draws other random and group splits.
 
     Returns:
-        "train", "validation" or "test" per row.
+        "train", "validation" or "test" per row; null for a training row beyond `train_share`, which has no part.
 
     Raises:
         DataError: A side would be empty, a key would stand on two sides, or a row tells no side.
@@ -76,7 +76,8 @@ def assign_sides(table: pa.Table, split: Split, key: list[str], seed: int) -> pa
     places = ASSIGN[split.kind](rows, split, seed)
     _refuse_empty_sides(places, rows, split)
     _refuse_shared_keys(places, rows)
-    return pa.DictionaryArray.from_arrays(pa.array(places), pa.array(SIDES)).cast(pa.string())
+    unused = _unused(places, rows, split, seed)
+    return pa.DictionaryArray.from_arrays(pa.array(places, mask=unused), pa.array(SIDES)).cast(pa.string())
 
 
 def count_sides(sides: pa.Array) -> dict[str, int]:
@@ -155,6 +156,15 @@ def _by_column(rows: _Rows, split: ColumnSplit, seed: int) -> Places:
             f"name it under split.train, split.validation or split.test"
         )
     return values.replace_strict(meaning, return_dtype=pl.Int64).to_numpy()
+
+
+def _unused(places: Places, rows: _Rows, split: Split, seed: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return True for the training rows beyond the share that is wanted; a smaller share is part of a larger one."""
+    if split.train_share == 1:
+        return np.zeros(len(places), dtype=np.bool_)
+    fraction = hash_fractions(rows.keys.cast(pl.Binary).to_list(), f"share {seed}")
+    unused: np.ndarray[Any, np.dtype[np.bool_]] = (places == 0) & (fraction >= split.train_share)
+    return unused
 
 
 ASSIGN: dict[str, Callable[..., Places]] = {
