@@ -16,6 +16,7 @@ from benchmarks.memory import measure_memory
 from benchmarks.orchestration import measure_orchestration
 from benchmarks.report import page, show
 from benchmarks.scoring import measure_predict
+from benchmarks.seeds import measure_seeds
 from benchmarks.serving import measure_serving
 from benchmarks.training import measure_training
 from benchmarks.world import Size, World, has_run, made_up, of_root
@@ -59,6 +60,7 @@ def _measure(root: Path, world: World, size: Size, folder: Path, console: Consol
     """Return all figures; `root` is the checkout, which is not the project measured where that is made up."""
     parts: dict[str, Callable[[], dict[str, Measured]]] = {
         "training": lambda: measure_training(world, size),
+        "seeds together": lambda: measure_seeds(world, size, folder),
         "memory of training": lambda: measure_memory(world, size),
         "the exported file": lambda: measure_serving(world, size),
         "trunkline predict": lambda: measure_predict(world, size, folder),

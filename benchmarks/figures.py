@@ -110,6 +110,8 @@ def _training() -> Iterator[Row]:
         yield Row(f"{key}.rows", section, f"rows per CPU second, {sized}", "rows/s")
         yield Row(f"{key}.bare", section, f"our loop over a bare tensor loop, {sized}", "x", at_least(0.9))
         yield Row(f"{key}.loader", section, f"our loop over a DataLoader, {sized}", "x", at_least(over_loader))
+    together = "all seeds of two arms together, over a process per seed"
+    yield Row("seeds.together", section, together, "x", at_most(0.85))
     yield Row("training.growth", section, "growth of memory from epoch 2 to the last", "%", at_most(2.0))
 
 

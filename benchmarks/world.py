@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from benchmarks.made_up import write_project
 from trunkline import stages
@@ -27,6 +26,9 @@ class Size(NamedTuple):
     training_epochs: int = 6
     """Of the training whose memory is watched."""
 
+    seeds: int = 5
+    """Trainings per arm."""
+
     serving_rounds: int = 31
     predict_rows: int = 1_000_000
     predict_rounds: int = 3
@@ -35,7 +37,7 @@ class Size(NamedTuple):
 
 WHOLE = Size()
 FULL = WHOLE._replace(predict_rows=3_300_000, predict_rounds=1)  # ten times the demo's flights
-TINY = Size(13_000, 1, 16, 8192, 1, 3, 2, 10_000, 1, 1)  # shows that everything runs; its figures say nothing
+TINY = Size(13_000, 1, 16, 8192, 1, 3, 2, 2, 10_000, 1, 1)  # shows that everything runs; its figures say nothing
 
 
 class World(NamedTuple):
@@ -79,4 +81,4 @@ def made_up(root: Path, size: Size) -> World:
 def spread(rows: Rows, count: int) -> Rows:
     """Return `count` rows taken evenly from all, in memory; all where there are fewer."""
     places = np.unique(np.linspace(0, len(rows.features) - 1, count).astype(np.int64))
-    return Rows(rows.features[places], rows.codes[places], rows.targets[torch.from_numpy(places)])
+    return rows.subset(places)

@@ -143,9 +143,10 @@ def write_evaluation(root: Path, **changes: object) -> None:
         "primary": "roc_auc",
         "shared": {"roc_auc": 0.83},
         "alone": {"roc_auc": 0.82},
-        "transfer": {"gain": 0.01, "verdict": "helped"},
+        "transfer": {"gain": 0.01, "interval": [0.004, 0.0162], "verdict": "helped"},
     }
-    unknown = {**task, "shared": {"roc_auc": None}, "transfer": {"gain": None, "verdict": "inconclusive"}}
+    nothing = {"gain": None, "interval": None, "verdict": "inconclusive"}
+    unknown = {**task, "shared": {"roc_auc": None}, "transfer": nothing}
     content = {"tasks": {"arr15": task, "cancelled": unknown}, "gates": [], "deployable": True, **changes}
     write_json(root / "reports/evaluation.json", content)
 
@@ -154,17 +155,17 @@ def test_the_verdict_table_is_aligned_and_shows_what_is_unknown(tmp_path):
     write_evaluation(tmp_path)
     lines = verdict_lines(json.loads((tmp_path / "reports/evaluation.json").read_text()))
     assert lines == [
-        "task       metric   alone  shared   gain  verdict",
-        "arr15      roc_auc   0.82    0.83  +0.01  helped",
-        "cancelled  roc_auc   0.82       -      -  inconclusive",
+        "task       metric   alone  shared   gain           interval  verdict",
+        "arr15      roc_auc   0.82    0.83  +0.01  +0.004 to +0.0162  helped",
+        "cancelled  roc_auc   0.82       -      -                  -  inconclusive",
     ]
 
 
 def test_a_run_ends_with_three_paths_and_the_gates_that_failed(tmp_path):
     assert ending_lines(tmp_path) == []
     gates = [
-        {"task": "arr15", "rule": "max_regret", "limit": 0.01, "value": 0.02, "passed": False},
-        {"task": "cancelled", "rule": "max_regret", "limit": 0.01, "value": 0.0, "passed": True},
+        {"task": "arr15", "rule": "max_regret", "limit": 0.01, "value": 0.002, "bound": 0.0123, "passed": False},
+        {"task": "cancelled", "rule": "max_regret", "limit": 0.01, "value": 0.0, "bound": 0.002, "passed": True},
     ]
     write_evaluation(tmp_path, gates=gates, deployable=False)
     (tmp_path / "models/export").mkdir(parents=True)
@@ -173,7 +174,7 @@ def test_a_run_ends_with_three_paths_and_the_gates_that_failed(tmp_path):
     assert report.split() == ["report", "reports/report.html"]
     assert model.split() == ["model", "models/export/model.onnx"]
     assert following.startswith("next    trunkline predict models/export/model.onnx")
-    assert last == "Not deployable: arr15: max_regret 0.02 (limit 0.01)"
+    assert last == "Not deployable: arr15 max_regret 0.0123 > 0.01"
 
 
 # --- settings ---------------------------------------------------------------------------------------------

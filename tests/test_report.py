@@ -18,8 +18,7 @@ from trunkline.evaluation.bars import gain_bars
 from trunkline.evaluation.charts import line_chart
 from trunkline.evaluation.curves import Point, mean_curve, read_curve
 from trunkline.evaluation.report import render_report
-from trunkline.evaluation.score import compose, transfer
-from trunkline.evaluation.wording import METRICS
+from trunkline.evaluation.wording import METRICS, broken_gate, score
 from trunkline.files import to_json
 from trunkline.tasks import KINDS
 
@@ -49,6 +48,35 @@ VALIDATION: dict[str, Any] = {
 }
 
 
+def transfer(task: Any, shared: dict[str, float], alone: dict[str, float]) -> dict[str, Any]:
+    metric = task.primary_metric
+    gain = (shared[metric] - alone[metric]) * (1 if task.metrics[metric].higher_is_better else -1)
+    return {
+        "gain": gain,
+        "interval": None,
+        "gain_percent": 100 * gain / abs(alone[metric]),
+        "p_adjusted": None,
+        "verdict": "inconclusive",
+        "seeds": 1,
+        "margin": None,
+        "needs": "seeds",
+        "seeds_needed": 3,
+    }
+
+
+def compose(tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    transfers = {name: task["transfer"] for name, task in tasks.items()}
+    worst = min(transfers, key=lambda name: transfers[name]["gain_percent"] or 0.0)
+    verdicts = [transfer["verdict"] for transfer in transfers.values()]
+    return {
+        "delta_m_percent": sum(transfer["gain_percent"] or 0.0 for transfer in transfers.values()) / len(tasks),
+        "interval": None,
+        "worst_task": worst,
+        "worst_gain": transfers[worst]["gain"],
+        **{verdict: verdicts.count(verdict) for verdict in ("helped", "hurt", "equivalent", "inconclusive")},
+    }
+
+
 def judged(kind: str, primary: str | None = None, **changes: Any) -> dict[str, Any]:
     task = KINDS[kind].model_validate({"kind": kind, "target": "y", "primary": primary})
     shared, alone = (dict(zip(task.metrics, side[kind], strict=True)) for side in (SHARED, ALONE))
@@ -61,7 +89,7 @@ def judged(kind: str, primary: str | None = None, **changes: Any) -> dict[str, A
         "shared": shared,
         "alone": alone,
         "exported": shared,
-        "transfer": transfer(task, shared, alone, seeds=1) | changes,
+        "transfer": transfer(task, shared, alone) | changes,
     }
 
 
@@ -88,7 +116,7 @@ def histories(names: Iterable[str], seeds: int = 1) -> dict[str, str]:
 
 
 def report(tasks: dict[str, dict[str, Any]], validation: dict[str, Any] | None = None, **changes: Any) -> str:
-    return render_report(evaluation(tasks, **changes), histories(tasks), validation or {})
+    return render_report(evaluation(tasks, **changes), {}, histories(tasks), validation or {}, {})
 
 
 class Page(HTMLParser):
@@ -148,7 +176,7 @@ def test_the_numbers_of_evaluation_json_stand_in_the_page(flights: str) -> None:
         assert number in said
     assert "▲ better" in said
     assert "▼ worse" in said
-    assert said.count("? inconclusive") == 3
+    assert said.count("? inconclusive 1 training per side") == 3
 
 
 def test_the_average_names_the_task_that_makes_it(flights: str) -> None:
@@ -201,17 +229,84 @@ def test_a_metric_that_does_not_exist_is_said_to_be_missing(nothing: float | Non
     tasks = {"lost": task, "found": judged("regression")}
     composite = {"delta_m_percent": nothing, "interval": None, "worst_task": "found", "worst_gain": 0.012}
     content = evaluation({"found": judged("regression")}) | {"tasks": tasks, "composite": composite}
-    said = Page(render_report(content, histories(tasks), {})).text
+    said = Page(render_report(content, {}, histories(tasks), {}, {})).text
     assert "The average over tasks cannot be computed" in said
     assert "n/a n/a n/a not comparable" in said
     assert "nan" not in said.lower().split()
 
 
 def test_gates_say_what_failed_and_that_nothing_is_deployed() -> None:
-    rule = {"task": "a", "rule": "max_calibration_error", "limit": 0.005, "value": 0.0096, "passed": False}
-    said = Page(report({"a": judged("binary")}, gates=[rule, rule | {"passed": True}], deployable=False)).text
-    assert "Deployable: ✗ no , 1 of 2 gates passed." in said
-    assert "max_calibration_error 0.0050 0.0096 ✗ failed" in said
+    rule = {"task": "a", "rule": "max_calibration_error", "limit": 0.005, "value": 0.0046, "bound": 0.0096}
+    gates = [rule | {"passed": True, "rule": "max_regret"}, rule | {"passed": False}]
+    said = Page(report({"a": judged("binary")}, gates=gates, deployable=False)).text
+    assert "Deployable: ✗ no , 1 of 2 gates passed; failed: a max_calibration_error 0.0096 > 0.005." in said
+    table = said[said.index("What the model must fulfil") :]
+    assert table.index("max_calibration_error 0.0050 0.0046 0.0096 ✗ failed") < table.index("✓ passed")
+
+
+def test_a_gate_without_an_interval_says_so_and_one_just_missed_shows_the_difference() -> None:
+    gate = {"task": "a", "rule": "max_regret", "limit": 0.01, "value": 0.0, "bound": None, "passed": False}
+    assert broken_gate(gate) == "a max_regret: no interval to hold against 0.01"
+    assert broken_gate(gate | {"bound": 0.0100004}) == "a max_regret 0.0100004 > 0.01"
+    assert broken_gate(gate | {"rule": "min_value", "bound": 0.79, "limit": 0.8}) == "a min_value 0.79 < 0.8"
+    assert broken_gate(gate | {"bound": 0.2, "column": "sex"}) == "a max_regret by sex 0.2 > 0.01"
+
+
+def test_the_margin_is_drawn_where_every_task_has_one() -> None:
+    tasks = {"a": judged("binary", interval=[0.001, 0.008], margin=0.0025), "b": judged("regression", margin=0.005)}
+    html = report(tasks)
+    assert "Bars show the gain in margins" in Page(html).text
+    assert html.count('fill-opacity=".13"') == len(tasks)
+    tasks["b"]["transfer"]["margin"] = None
+    assert "of the score alone, right of the line" in Page(report(tasks)).text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"needs": "seeds", "seeds_needed": 8}, "about 8 trainings per side would decide"),
+        ({"needs": "seeds", "seeds_needed": None}, "more than 100 trainings per side would be needed"),
+        ({"needs": "rows", "seeds_needed": None}, "needs more labelled test rows"),
+    ],
+)
+def test_an_inconclusive_verdict_says_what_would_decide_it(changes: dict[str, Any], said: str) -> None:
+    assert said in Page(report({"a": judged("binary", **changes), "b": judged("binary")})).text
+
+
+def test_advice_stands_with_its_figures_and_its_settings_as_code() -> None:
+    held = {
+        "task": "a",
+        "verdict": "hurt",
+        "says": "First set `training.normalize: constant`.",
+        "because": {"gain": -0.0213, "interval": [-0.03, None], "normalize": "off", "seeds": 5},
+    }
+    html = report({"a": judged("binary"), "b": judged("binary")}, advice=[held])
+    assert "▼ a First set training.normalize: constant ." in Page(html).text
+    assert "<code>training.normalize: constant</code>" in html
+    assert "Because: gain −0.0213; interval −0.0300, n/a; normalize off; seeds 5" in Page(html).text
+
+
+def test_metrics_and_composite_have_their_intervals() -> None:
+    task = judged("binary") | {
+        "intervals": {"shared": {"roc_auc": [0.81, 0.86]}, "exported": {"calibration_error": [0.005, 0.012]}},
+        "skill": {"shared": 0.2, "alone": 0.15, "exported": 0.21, "gain": 0.05, "interval": [0.01, 0.09]},
+    }
+    tasks = {"a": task, "b": judged("regression")}
+    composite = compose(tasks) | {"worst_interval": [-0.02, 0.01], "utility": 0.123}
+    said = Page(report(tasks, composite=composite)).text
+    for shown in ("0.8100 to 0.8600", "0.0050 to 0.0120", "+0.010 to +0.090", "(interval −0.020 to +0.010)", "0.1230"):
+        assert shown in said
+
+
+def test_what_the_page_was_made_from_is_named() -> None:
+    content = evaluation({"a": judged("binary")}, test_reads={"selection": 0, "evaluate": 1})
+    said = Page(render_report(content, {}, histories("a"), {}, {"data/split": "9f2c" * 16})).text
+    assert "data/split " + "9f2c" * 16 in said
+    assert "selection 0, evaluate 1" in said
+
+
+def test_a_score_that_rounds_to_nothing_has_no_sign() -> None:
+    assert score(-0.00001) == "0.0000"
 
 
 def test_validation_is_summed_up(flights: str) -> None:
@@ -246,8 +341,10 @@ def test_words_of_the_user_are_shown_and_never_obeyed() -> None:
     tasks = {evil: judged("binary"), "b": judged("multiclass")}
     rule = VALIDATION["rules"][1] | {"column": evil, "expected": evil, "seen": evil}
     row = {"drop": evil, "key": evil, "reason": evil}
-    gate = {"task": evil, "rule": evil, "limit": 1.0, "value": 0.5, "passed": True}
-    html = report(tasks, VALIDATION | {"rules": [rule], "quarantine": [row], "warnings": [evil]}, gates=[gate])
+    gate = {"task": evil, "rule": evil, "limit": 1.0, "value": 0.5, "bound": 0.6, "passed": False, "column": evil}
+    advice = [{"task": evil, "verdict": "hurt", "says": evil, "because": {evil: evil}}]
+    content = VALIDATION | {"rules": [rule], "quarantine": [row], "warnings": [evil]}
+    html = report(tasks, content, gates=[gate], advice=advice)
     page = Page(html)
     assert "<script" not in html
     assert not {"script", "img"} & {tag for tag, _ in page.elements}
@@ -266,7 +363,7 @@ def test_the_page_is_whole_and_every_id_is_its_own(flights: str) -> None:
 
 def test_the_same_input_gives_the_same_bytes_in_another_process(flights: str) -> None:
     content = evaluation({name: judged(kind) for name, kind in FLIGHTS.items()})
-    given = json.dumps([content, histories(FLIGHTS), VALIDATION])
+    given = json.dumps([content, {}, histories(FLIGHTS), VALIDATION, {}])
     code = "import json, sys; from trunkline.evaluation.report import render_report; "
     code += "print(render_report(*json.load(sys.stdin)), end='')"
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONUTF8": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -279,7 +376,7 @@ def test_the_same_input_gives_the_same_bytes_in_another_process(flights: str) ->
 def test_sixteen_tasks_of_five_trainings_make_a_small_page() -> None:
     tasks = {f"task_{place}": judged(kind, seeds=5) for place, kind in enumerate([*FLIGHTS.values()] * 5 + ["binary"])}
     of_all = {"shared": history(tasks, 5, 20)} | {name: history([name], 5, 20) for name in tasks}
-    html = render_report(evaluation(tasks), of_all, {})
+    html = render_report(evaluation(tasks), {}, of_all, {}, {})
     said = Page(html).text
     assert "scores better on 11 (task_0, task_2 and 9 more) and worse on 5" in said
     assert "With 5 trainings per side and no interval nothing can be said for certain" in said

@@ -7,7 +7,7 @@ stage may read, so that what dvc.yaml lists under `params` cannot drift from wha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from trunkline.data.declarations import Data, EqualDraws, Rebalance, Split, Vali
 from trunkline.declared import Declared, did_you_mean, explain
 from trunkline.errors import EnvironmentFault, ParamsError
 from trunkline.evaluation.declarations import Evaluation
+from trunkline.evaluation.gates import gate_problems
 from trunkline.export.declarations import Export
 from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing, Trunk
 from trunkline.tasks import Task
@@ -68,12 +69,14 @@ class Project(Declared):
         split = self.split
         of_split = split.columns if split.kind == "group" else [] if split.kind == "random" else [split.column]
         targets = [task.target for task in self.tasks.values()]
-        return list(dict.fromkeys([*self.data.key, *self.columns, *targets, *of_split, *self.data.keep]))
+        carried = [*self.data.keep, *self.data.sensitive]
+        return list(dict.fromkeys([*self.data.key, *self.columns, *targets, *of_split, *carried]))
 
 
 def _contradictions(project: Project) -> list[str]:
     """Return a sentence for each pair of declarations that cannot both hold."""
-    return [*_of_names(project), *_of_targets(project), *_of_validation(project), *_of_evaluation(project)]
+    parts = (_of_names, _of_targets, _of_validation, _of_fairness, _of_evaluation)
+    return [problem for part in parts for problem in part(project)]
 
 
 def _of_names(project: Project) -> Iterator[str]:
@@ -114,12 +117,32 @@ def _of_validation(project: Project) -> Iterator[str]:
             yield f"validation.leaks.allow: '{name}' is no input column{did_you_mean(name, project.columns)}"
 
 
+def _of_fairness(project: Project) -> Iterator[str]:
+    binary = [name for name, task in project.tasks.items() if task.kind == "binary"]
+    for place, penalty in enumerate(project.training.fairness):
+        where = f"training.fairness.{place}"
+        if penalty.task not in binary:
+            hint = did_you_mean(penalty.task, binary) or f"; binary tasks are {', '.join(binary) or 'none'}"
+            yield f"{where}.task: '{penalty.task}' is no binary task{hint}"
+        if penalty.column not in project.data.sensitive:
+            hint = did_you_mean(penalty.column, project.data.sensitive) or "; list it there"
+            yield f"{where}.column: '{penalty.column}' does not stand in data.sensitive{hint}"
+
+
 def _of_evaluation(project: Project) -> Iterator[str]:
     evaluation = project.evaluation
-    for section, names in (("margins", evaluation.margins), ("gates", evaluation.gates)):
+    named: dict[str, Collection[str]] = {
+        "evaluation.margins": evaluation.margins,
+        "evaluation.gates": evaluation.gates,
+        "calibration.coverage": project.calibration.coverage,
+    }
+    for section, names in named.items():
         for name in names:
             if name not in project.tasks:
-                yield f"evaluation.{section}: '{name}' is no task{did_you_mean(name, project.tasks)}"
+                yield f"{section}: '{name}' is no task{did_you_mean(name, project.tasks)}"
+    for name, gates in evaluation.gates.items():
+        if name in project.tasks:
+            yield from gate_problems(name, project.tasks[name], gates, project.data.sensitive)
     carried = project.needed_columns
     for column in evaluation.slices:
         if column not in carried:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from trunkline.files import read_json, read_text, seal, write_json, write_text
+from trunkline.files import MANIFEST, read_json, read_text, seal, sha256, write_json, write_text
 from trunkline.project import Project
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def encode(root: Path, project: Project) -> None:
     """Fit the columns on training rows and write memory-mappable arrays."""
     from trunkline.data.encode import encode_rows
 
-    encode_rows(project.columns, project.tasks, root / SPLIT, root / ENCODED, project.threads)
+    encode_rows(project.columns, project.tasks, root / SPLIT, root / ENCODED, project.threads, project.data.sensitive)
     # Told to the baselines by a file that holds the number only where it matters to them: a task more or less
     # reruns no other task's baseline then.
     models = len(project.tasks) if project.alone.match == "parameters" else 1
@@ -106,9 +106,9 @@ def encode(root: Path, project: Project) -> None:
 def train(root: Path, project: Project) -> None:
     """Fit the shared model."""
     from trunkline.data.encode import Encoded
-    from trunkline.training.arm import shared_arm
+    from trunkline.training.arm import penalised, shared_arm
 
-    encoded = Encoded(root / ENCODED, list(project.tasks))
+    encoded = Encoded(root / ENCODED, list(project.tasks), penalised(project.training, project.tasks))
     arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training)
     _train(arm, encoded, project, project.monitor, root, root / SHARED)
 
@@ -116,29 +116,72 @@ def train(root: Path, project: Project) -> None:
 def baseline(root: Path, project: Project, task: str) -> None:
     """Fit one task alone, by the same recipe."""
     from trunkline.data.encode import Encoded
-    from trunkline.training.arm import alone_arm
+    from trunkline.training.arm import alone_arm, penalised
 
-    encoded = Encoded(root / ENCODED, [task])
+    encoded = Encoded(root / ENCODED, [task], penalised(project.training, [task]))
     models = read_json(root / ENCODED / "alone.json")["models"]
     arm = alone_arm(task, encoded, project.trunk, project.training, models)
     _train(arm, encoded, project, None, root, root / ALONE / task)
 
 
 def evaluate(root: Path, project: Project) -> None:
-    """Score shared and alone on the test rows and write the report."""
+    """Score shared and alone on the test rows, say what sharing did, and write the report."""
     from trunkline.data.encode import Encoded
+    from trunkline.evaluation.advice import advise
+    from trunkline.evaluation.advice_case import Recipe
+    from trunkline.evaluation.affinity import analyse_affinity
+    from trunkline.evaluation.analysis import analyse
+    from trunkline.evaluation.fairness import judge_fairness
     from trunkline.evaluation.report import render_report
-    from trunkline.training.judge import evaluate_arms
+    from trunkline.evaluation.rows import read_test_rows
+    from trunkline.evaluation.score import evaluate_evidence
+    from trunkline.training.arm import load_arm
+    from trunkline.training.judge import collect_evidence, measured_coverage
 
     _remove_strangers(root / ALONE, set(project.tasks))
+    declared, sensitive, training = project.evaluation, project.data.sensitive, project.training
     encoded = Encoded(root / ENCODED, list(project.tasks))
-    evaluation = evaluate_arms(project.tasks, encoded, root / SHARED, root / ALONE, project.threads)
-    validation = read_json(root / REPORTS / "validation.json")
-    write_json(root / REPORTS / "evaluation.json", evaluation)
-    history = {"shared": read_text(root / SHARED / "history.tsv")} | {
-        task: read_text(root / ALONE / task / "history.tsv") for task in project.tasks
+    trained = load_arm(root / SHARED, encoded.encoder)
+    evidence = collect_evidence(project.tasks, encoded, trained, root / ALONE, project.threads)
+    rows = read_test_rows(root / SPLIT, project.split, [*declared.slices, *sensitive])
+    fairness = judge_fairness(evidence, rows, sensitive, declared.draws, project.seed)
+    evaluation = evaluate_evidence(evidence, rows, declared, project.seed, encoded.labelled, fairness)
+    arms = {"shared": SHARED} | {task: ALONE / task for task in project.tasks}
+    history = {name: read_text(root / folder / "history.tsv") for name, folder in arms.items()}
+    kept = [seed["kept_epoch"] for seed in read_json(root / SHARED / "run.json")["seeds"]]
+    affinity = root / SHARED / "affinity.json"
+    coverage = measured_coverage(trained, evidence)
+    analysis = {
+        "version": 1,
+        "tasks": analyse(evidence, rows, declared.slices, history["shared"], kept, coverage, project.seed),
+        "affinity": analyse_affinity(read_json(affinity)) if affinity.exists() else None,
+        "fairness": fairness,
     }
-    write_text(root / REPORTS / "report.html", render_report(evaluation, history, validation))
+    recipe = Recipe(
+        normalize=training.normalize,
+        keep="best" if training.early_stop else training.keep,
+        epochs=training.epochs,
+        weight_decay=training.weight_decay,
+        width=project.trunk.widths[0],
+        dropout=project.trunk.dropout,
+        balance=project.balance.kind,
+        every=project.monitor.every,
+        weights={name: task.weight for name, task in project.tasks.items()},
+    )
+    evaluation["advice"] = advise(evaluation, analysis, history, recipe)
+    write_json(root / REPORTS / "evaluation.json", evaluation)
+    write_json(root / REPORTS / "analysis.json", analysis)
+    write_text(root / REPORTS / "report.html", render_report(**report_contents(root)))
+
+
+def report_contents(root: Path) -> dict[str, Any]:
+    """Return all that the report shows, as the stages left it, under the names that `render_report` gives it."""
+    found = {name: read_json(root / REPORTS / f"{name}.json") for name in ("evaluation", "analysis", "validation")}
+    arms = {"shared": SHARED} | {task: ALONE / task for task in found["evaluation"]["tasks"]}
+    history = {name: read_text(root / folder / "history.tsv") for name, folder in arms.items()}
+    sources = [SPLIT / MANIFEST, SHARED / MANIFEST]
+    versions = {path.as_posix(): sha256(root / path) for path in sources}
+    return found | {"history": history, "versions": versions}
 
 
 def export(root: Path, project: Project) -> None:
@@ -151,8 +194,9 @@ def export(root: Path, project: Project) -> None:
     arm = load_arm(root / SHARED, encoder)
     network, corrections = arm.networks[arm.best_seed], arm.corrections[arm.best_seed]
     exporter = Exporter(
-        project.export, project.tasks, project.data, encoder, network, arm.states, corrections, project.threads
-    )
+        project.export, project.tasks, project.data, encoder, network, arm.states, corrections, project.threads,
+        arm.regions[arm.best_seed],
+    )  # fmt: skip
     hashes = {"data_sha256": data_hash(root / SPLIT), "params_sha256": params_hash(root / SHARED)}
     exporter.write(root / SPLIT, root / EXPORT, read_json(root / REPORTS / "evaluation.json"), hashes)
 

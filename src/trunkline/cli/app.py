@@ -14,10 +14,13 @@ import typer
 from typer.exceptions import TyperException
 
 from trunkline.cli.check import check
+from trunkline.cli.compare import compare
 from trunkline.cli.doctor import doctor
+from trunkline.cli.groups import groups
 from trunkline.cli.plan import plan
 from trunkline.cli.predict import predict
 from trunkline.cli.project_folder import find_project
+from trunkline.cli.report import report
 from trunkline.cli.run import run
 from trunkline.cli.schema import schema
 from trunkline.cli.stage import stage
@@ -37,6 +40,9 @@ EXAMPLES: dict[Callable[..., int], str] = {
     plan: "trunkline plan",
     check: "trunkline check --json",
     predict: "trunkline predict models/export/model.onnx rows.parquet predictions.parquet",
+    report: "trunkline report",
+    compare: "trunkline compare HEAD~1",
+    groups: "trunkline groups --confirm",
     doctor: "trunkline doctor --cache",
     schema: "trunkline schema > docs/params.schema.json",
     stage: "trunkline stage baseline --task arr15",

@@ -1,7 +1,11 @@
-"""What a finished run says: the verdict on every task, the gates, and where to go on."""
+"""What a finished run says: the verdict on every task, all together, where to go on, and whether it may be deployed.
+
+Plain text of at most 100 columns and without a sign beyond ASCII of our own, so that any terminal and any log shows it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,11 @@ from trunkline.files import read_json
 EVALUATION = Path("reports/evaluation.json")
 REPORT = Path("reports/report.html")
 MODEL = Path("models/export/model.onnx")
-HEADER = ("task", "metric", "alone", "shared", "gain", "verdict")
+HEADER = ("task", "metric", "alone", "shared", "gain", "interval", "verdict")
+NUMBERS = ("alone", "shared", "gain", "interval")  # set to the right
+COLUMNS = 100
+SHORTEST_NAME = 12  # letters that a task's name keeps at least
+NOTHING = "-"
 
 
 def read_evaluation(root: Path) -> dict[str, Any] | None:
@@ -30,30 +38,69 @@ def verdict_rows(evaluation: dict[str, Any]) -> list[tuple[str, ...]]:
 def _row(name: str, task: dict[str, Any]) -> tuple[str, ...]:
     metric, transfer = task["primary"], task.get("transfer") or {}
     scores = (_number(task[side].get(metric)) for side in ("alone", "shared"))
-    return name, metric, *scores, _number(transfer.get("gain"), sign=True), transfer.get("verdict") or "-"
+    gain, ends = _difference(transfer.get("gain")), _interval(transfer.get("interval"))
+    return name, metric, *scores, gain, ends, transfer.get("verdict") or NOTHING
 
 
-def _number(value: float | None, *, sign: bool = False) -> str:
-    if value is None:
-        return "-"
-    return f"{value:+.4g}" if sign else f"{value:.4g}"
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4g}"
+
+
+def _difference(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:+.3g}"
+
+
+def _interval(ends: Sequence[float | None] | None) -> str:
+    return f"{_difference(ends[0])} to {_difference(ends[1])}" if ends else NOTHING
 
 
 def verdict_lines(evaluation: dict[str, Any]) -> list[str]:
-    """Return the verdict table as aligned text."""
+    """Return the verdict table as aligned text; a task's name is cut where the line would be too long."""
     rows = [HEADER, *verdict_rows(evaluation)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(HEADER))]
-    return ["  ".join(_cell(place, row[place], widths[place]) for place in range(len(HEADER))).rstrip() for row in rows]
+    rest = sum(widths[1:]) + 2 * (len(HEADER) - 1)
+    widths[0] = min(widths[0], max(SHORTEST_NAME, COLUMNS - rest))
+    lines = [[_cut(row[0], widths[0]), *row[1:]] for row in rows]
+    return ["  ".join(_cell(place, text, widths[place]) for place, text in enumerate(line)).rstrip() for line in lines]
+
+
+def _cut(name: str, width: int) -> str:
+    """Return a name with its middle left out: names that begin alike differ at their end."""
+    if len(name) <= width:
+        return name
+    end = (width - 2) // 2
+    return f"{name[: width - 2 - end]}..{name[-end:]}"
 
 
 def _cell(place: int, text: str, width: int) -> str:
-    return text.rjust(width) if HEADER[place] in ("alone", "shared", "gain") else text.ljust(width)
+    return text.rjust(width) if HEADER[place] in NUMBERS else text.ljust(width)
+
+
+def composite_lines(evaluation: dict[str, Any]) -> list[str]:
+    """Return what sharing did to all tasks together; nothing where there is only one."""
+    from textwrap import wrap
+
+    from trunkline.evaluation.wording import VERDICTS
+
+    composite = evaluation.get("composite") or {}
+    if len(evaluation["tasks"]) < 2 or not composite:
+        return []
+    counts = ", ".join(f"{composite.get(verdict, 0)} {verdict}" for verdict in VERDICTS)
+    mean, ends = composite.get("delta_m_percent"), composite.get("interval")
+    parts = [counts, f"on average {_difference(mean)} % of the score alone{_within(ends)}"]
+    if worst := composite.get("worst_task"):
+        parts.append(f"lowest {worst} {_difference(composite['worst_gain'])}{_within(composite.get('worst_interval'))}")
+    return wrap(f"all tasks: {'; '.join(parts)}", COLUMNS, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _within(ends: Sequence[float | None] | None) -> str:
+    return f" ({_interval(ends)})" if ends else ""
 
 
 def ending_lines(root: Path) -> list[str]:
-    """Return the last lines of a run: verdicts, three paths, and failed gates where there are any."""
+    """Return the last lines of a run: verdicts, three paths, and at last whether the model may be deployed."""
     evaluation = read_evaluation(root)
-    lines = ["", *verdict_lines(evaluation)] if evaluation else []
+    lines = ["", *verdict_lines(evaluation), *composite_lines(evaluation)] if evaluation else []
     if (root / MODEL).is_file():
         lines += [
             "",
@@ -61,15 +108,22 @@ def ending_lines(root: Path) -> list[str]:
             f"model   {MODEL}",
             f"next    trunkline predict {MODEL} IN OUT",
         ]
-    if evaluation and evaluation.get("deployable") is False:
-        lines.append(_refusal(evaluation.get("gates") or []))
-    return lines
+    return [*lines, deployable_line(evaluation)] if evaluation else lines
 
 
-def _refusal(gates: list[dict[str, Any]]) -> str:
-    failed = [
-        f"{gate.get('task')}: {gate.get('rule')} {_number(gate.get('value'))} (limit {_number(gate.get('limit'))})"
-        for gate in gates
-        if not gate.get("passed")
-    ]
-    return f"Not deployable: {'; '.join(failed) or 'no gate passed'}"
+def deployable_line(evaluation: dict[str, Any]) -> str:
+    """Say in one line whether the model may be deployed, and if not, which gates failed: as many as the line holds."""
+    from trunkline.evaluation.wording import broken_gate
+
+    if evaluation.get("deployable"):
+        return "Deployable: yes"
+    failed = [broken_gate(gate) for gate in evaluation.get("gates") or [] if not gate.get("passed")]
+    for shown in range(len(failed), 1, -1):
+        if len(line := _refusal(failed, shown)) <= COLUMNS:
+            return line
+    return _refusal(failed, 1)
+
+
+def _refusal(failed: Sequence[str], shown: int) -> str:
+    more = f" and {len(failed) - shown} more" if len(failed) > shown else ""
+    return f"Not deployable: {', '.join(failed[:shown])}{more}"

@@ -40,6 +40,11 @@ class Data(Declared):
         [],
         description="Columns carried along that are no input, target or key: for a split, a rule, a report by group.",
     )
+    sensitive: list[str] = Field(
+        [],
+        description="Columns by whose groups every task is judged, such as sex or an age band: words, whole numbers or "
+        "true/false, at most 50 different. They need not be inputs.",
+    )
     null_values: list[str] = Field(
         [""], description='Texts that mean "no value" in CSV files. "NA" is not among them unless you say so.'
     )
@@ -133,7 +138,17 @@ class Validation(Declared):
 # --- split ------------------------------------------------------------------------------------------------
 
 
-class TimeSplit(Declared):
+class _Split(Declared):
+    train_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of the training rows that is used, chosen by a hash of the key: how would it be with less "
+        "data? The other sides stay whole.",
+    )
+
+
+class TimeSplit(_Split):
     """Earlier rows train, later rows judge: as the model will be used."""
 
     kind: Literal["time"]
@@ -184,7 +199,7 @@ def moment(text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-class _Shares(Declared):
+class _Shares(_Split):
     validation: float = Field(0.15, gt=0, lt=1, description="Share of rows (or groups) that choose and calibrate.")
     test: float = Field(0.15, gt=0, lt=1, description="Share of rows (or groups) that judge.")
 
@@ -210,7 +225,7 @@ class GroupSplit(_Shares):
     columns: list[str] = Field(min_length=1, description="Columns that together name the group, such as [patient].")
 
 
-class ColumnSplit(Declared):
+class ColumnSplit(_Split):
     """By a column of the data that names the side."""
 
     kind: Literal["column"]

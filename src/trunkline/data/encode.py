@@ -4,6 +4,7 @@
     features/<side>.codes.npy      int32 [rows, columns]      places in the embedding table
     labels/<task>.npy              float32 [rows of all sides, train first, then validation, then test]
     labels/<task>.json             what was learned from the task's training labels, and the seal of its array
+    groups/<column>.npy            int32 [rows of all sides], see data/groups.py
     encoder.json, front.onnx       the fitted columns; the same two files make the exported graph
 
 Arrays are plain .npy, opened as memory maps, so that data larger than memory trains.
@@ -11,7 +12,7 @@ Arrays are plain .npy, opened as memory maps, so that data larger than memory tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,38 +21,41 @@ import numpy as np
 from trunkline.columns.base import Kind
 from trunkline.columns.encoder import Encoder
 from trunkline.errors import ArtifactError, DataError
-from trunkline.files import atomic_path, check_seal, read_json, seal, sha256, write_bytes, write_json
+from trunkline.files import MANIFEST, atomic_path, check_seal, read_json, seal, sha256, write_bytes, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from trunkline.columns import Column
+    from trunkline.data.groups import Mask
     from trunkline.tasks import Task, TaskState
 
 SIDES = ("train", "validation", "test")
 BLOCK = 65_536  # rows encoded at once
 
 
-def fit_encoder(columns: Mapping[str, Column], rows: pq.ParquetFile) -> Encoder:
+def read_sides(rows: pq.ParquetFile) -> dict[str, Mask]:
+    """Return for each side, in order, True where a row belongs to it, bool [rows]."""
+    import pyarrow.compute as pc
+
+    column = rows.read(["side"])["side"]
+    return {side: np.asarray(pc.equal(column, side), dtype=np.bool_) for side in SIDES}
+
+
+def fit_encoder(columns: Mapping[str, Column], rows: pq.ParquetFile, training: Mask) -> Encoder:
     """Fit every column on the training rows, one column in memory at a time.
 
     Args:
         columns: The declared inputs.
         rows: data/split/rows.parquet, open.
+        training: True where a row is for training.
     """
-    training = _is_side(rows, "train")
     states = {}
     for name, column in columns.items():
         feeds = _feeds(rows.read([name]), [(name, column.kind)])
         states[name] = column.fit(feeds[name][training, 0])
     return Encoder(states)
-
-
-def _is_side(rows: pq.ParquetFile, side: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    import pyarrow.compute as pc
-
-    return np.asarray(pc.equal(rows.read(["side"])["side"], side), dtype=np.bool_)
 
 
 def _feeds(table: pa.Table | pa.RecordBatch, inputs: list[tuple[str, Kind]]) -> dict[str, np.ndarray[Any, Any]]:
@@ -100,48 +104,45 @@ class _Runner:
         return features.numpy(), prepared_codes.numpy().astype(np.int32)
 
 
-def write_features(encoder: Encoder, front: bytes, rows: pq.ParquetFile, folder: Path, threads: int) -> dict[str, int]:
+def write_features(
+    encoder: Encoder, front: bytes, rows: pq.ParquetFile, sides: Mapping[str, Mask], folder: Path, threads: int
+) -> None:
     """Encode all rows into one pair of arrays per side.
 
     Args:
         encoder: The fitted columns.
         front: Bytes of the string part of the graph.
         rows: data/split/rows.parquet, open.
+        sides: The rows of each side.
         folder: Where the arrays go.
         threads: CPU threads for the graph.
-
-    Returns:
-        Rows per side.
     """
     from contextlib import ExitStack
 
     runner = _Runner(encoder, front, threads)
-    sides = rows.read(["side"])["side"].combine_chunks()
-    counts = {side: int(np.count_nonzero(np.asarray(sides) == side)) for side in SIDES}
     widths = {"features": (encoder.features, np.float32), "codes": (len(encoder.vocabulary_sizes), np.int32)}
-    filled = dict.fromkeys(SIDES, 0)
+    start, filled = 0, dict.fromkeys(sides, 0)
     with ExitStack() as stack:
         arrays = {
             (side, part): np.lib.format.open_memmap(
                 stack.enter_context(atomic_path(folder / f"{side}.{part}.npy")),
-                mode="w+", dtype=dtype, shape=(counts[side], width),
+                mode="w+", dtype=dtype, shape=(int(mask.sum()), width),
             )
-            for side in SIDES
+            for side, mask in sides.items()
             for part, (width, dtype) in widths.items()
         }  # fmt: skip
         names = [name for name, _ in encoder.inputs]
-        for batch in rows.iter_batches(BLOCK, columns=[*names, "side"]):
+        for batch in rows.iter_batches(BLOCK, columns=names):
             features, codes = runner(_feeds(batch, encoder.inputs))
-            side_of = np.asarray(batch["side"])
-            for side in SIDES:
-                chosen = side_of == side
+            for side, mask in sides.items():
+                chosen = mask[start : start + len(features)]
                 end = filled[side] + int(np.count_nonzero(chosen))
                 arrays[side, "features"][filled[side] : end] = features[chosen]
                 arrays[side, "codes"][filled[side] : end] = codes[chosen]
                 filled[side] = end
+            start += len(features)
         for array in arrays.values():
             array.flush()
-    return counts
 
 
 def read_labels(task: Task, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
@@ -153,26 +154,37 @@ def read_labels(task: Task, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
-def write_labels(name: str, task: Task, rows: pq.ParquetFile, folder: Path) -> None:
+def write_labels(name: str, task: Task, rows: pq.ParquetFile, sides: Mapping[str, Mask], folder: Path) -> None:
     """Fit one task on its training labels and write all labels of the task, train first.
+
+    Args:
+        name: The task's name.
+        task: Its declaration.
+        rows: data/split/rows.parquet, open.
+        sides: The rows of each side.
+        folder: Where the labels go.
 
     Raises:
         DataError: The training labels cannot teach this kind of task.
     """
     labels = read_labels(task, rows.read([task.target])[task.target])
-    sides = np.asarray(rows.read(["side"])["side"].combine_chunks())
-    state = task.fit(name, labels[sides == "train"])
+    state = task.fit(name, labels[sides["train"]])
     encoded = task.encode(name, task.target, labels, state)
-    ordered = np.concatenate([encoded[sides == side] for side in SIDES])
+    of_sides = {side: encoded[mask] for side, mask in sides.items()}
     path = folder / f"{name}.npy"
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        np.lib.format.write_array(handle, ordered, allow_pickle=False)
-    counts = {side: int(np.count_nonzero(~np.isnan(encoded[sides == side]))) for side in SIDES}
+        np.lib.format.write_array(handle, np.concatenate(list(of_sides.values())), allow_pickle=False)
+    counts = {side: int(np.count_nonzero(~np.isnan(part))) for side, part in of_sides.items()}
     write_json(folder / f"{name}.json", {"version": 1, "state": state, "labelled": counts, "sha256": sha256(path)})
 
 
 def encode_rows(
-    columns: Mapping[str, Column], tasks: Mapping[str, Task], source: Path, target: Path, threads: int
+    columns: Mapping[str, Column],
+    tasks: Mapping[str, Task],
+    source: Path,
+    target: Path,
+    threads: int,
+    sensitive: Sequence[str] = (),
 ) -> None:
     """Write every array of data/encoded/ from data/split/.
 
@@ -182,22 +194,26 @@ def encode_rows(
         source: The split's folder.
         target: The folder to write.
         threads: CPU threads for the graph.
+        sensitive: Columns by whose groups the tasks are judged.
     """
-    import pyarrow.parquet as pq
+    from trunkline.data.groups import write_groups
+    from trunkline.data.rows import open_rows
 
-    check_seal(source)
-    path, small = source / "rows.parquet", 65_536  # else a whole row group is held in memory
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=small, page_checksum_verification=True) as rows:
-        encoder = fit_encoder(columns, rows)
+    with open_rows(source) as rows:
+        sides = read_sides(rows)
+        write_groups(sensitive, rows, sides, target / "groups")
+        encoder = fit_encoder(columns, rows, sides["train"])
         front = encoder.front().SerializeToString(deterministic=True)
-        counts = write_features(encoder, front, rows, target / "features", threads)
+        write_features(encoder, front, rows, sides, target / "features", threads)
         for name, task in tasks.items():
-            write_labels(name, task, rows, target / "labels")
+            write_labels(name, task, rows, sides, target / "labels")
     write_json(target / "encoder.json", encoder.to_json())
     write_bytes(target / "front.onnx", front)
     seal(target, ["encoder.json", "front.onnx"])
     names = [f"{side}.{part}.npy" for side in SIDES for part in ("features", "codes")]
-    seal(target / "features", names, rows=counts, encoder=sha256(target / "encoder.json"))
+    made_by = read_json(target / MANIFEST)["files"]["encoder.json"]["sha256"]
+    counts = {side: int(mask.sum()) for side, mask in sides.items()}
+    seal(target / "features", names, rows=counts, encoder=made_by)
 
 
 def read_encoder(folder: Path) -> Encoder:
@@ -217,16 +233,19 @@ class Arrays:
         features: float32 [rows, width].
         codes: int32 [rows, categorical columns].
         labels: float32 [rows] per task, NaN = no label.
+        groups: int32 [rows] per sensitive column: place of the row's group in `Encoded.groups`.
     """
 
-    def __init__(self, folder: Path, side: str, tasks: list[str]) -> None:
-        rows = read_json(folder / "features" / "manifest.json")["rows"]
+    def __init__(self, folder: Path, side: str, tasks: Sequence[str], group_files: Mapping[str, str]) -> None:
+        rows = read_json(folder / "features" / MANIFEST)["rows"]
         before = sum(rows[earlier] for earlier in SIDES[: SIDES.index(side)])
+        own = slice(before, before + rows[side])
         self.features = np.load(folder / "features" / f"{side}.features.npy", mmap_mode="r")
         self.codes = np.load(folder / "features" / f"{side}.codes.npy", mmap_mode="r")
-        self.labels = {
-            task: np.load(folder / "labels" / f"{task}.npy", mmap_mode="r")[before : before + rows[side]]
-            for task in tasks
+        self.labels = {task: np.load(folder / "labels" / f"{task}.npy", mmap_mode="r")[own] for task in tasks}
+        self.groups = {
+            column: np.load(folder / "groups" / f"{stem}.npy", mmap_mode="r")[own]
+            for column, stem in group_files.items()
         }
 
     def __len__(self) -> int:
@@ -239,15 +258,23 @@ class Encoded:
     Args:
         folder: data/encoded.
         tasks: The tasks whose labels are wanted, in order.
+        sensitive: The columns whose groups are wanted.
+
+    Attributes:
+        encoder: The fitted columns.
+        states: Of each task what was learned from its training labels.
+        labelled: Of each task the rows with a label, per side.
+        groups: Of each sensitive column the names of its groups.
 
     Raises:
         ArtifactError: An array is missing or was altered.
     """
 
-    def __init__(self, folder: Path, tasks: list[str]) -> None:
+    def __init__(self, folder: Path, tasks: list[str], sensitive: Sequence[str] = ()) -> None:
         self.folder, self.tasks = folder, tasks
-        self.encoder = read_encoder(folder)
-        if check_seal(folder / "features")["encoder"] != sha256(folder / "encoder.json"):
+        sealed = check_seal(folder, ["encoder.json"])["files"]["encoder.json"]["sha256"]
+        self.encoder = Encoder.from_json(read_json(folder / "encoder.json"))
+        if check_seal(folder / "features")["encoder"] != sealed:
             raise ArtifactError(f"{folder / 'encoder.json'}: did not make the features beside it; run `trunkline run`")
         described = {task: read_json(folder / "labels" / f"{task}.json") for task in tasks}
         for task, content in described.items():
@@ -256,11 +283,25 @@ class Encoded:
                 raise ArtifactError(f"{path}: is missing or was altered after it was written; run `trunkline run`")
         self.states: dict[str, TaskState] = {task: content["state"] for task, content in described.items()}
         self.labelled: dict[str, dict[str, int]] = {task: content["labelled"] for task, content in described.items()}
+        self._group_files = _group_files(folder / "groups", sensitive)
+        self.groups: dict[str, list[str]] = {
+            column: read_json(folder / "groups" / f"{stem}.json")["groups"]
+            for column, stem in self._group_files.items()
+        }
 
     def side(self, name: str) -> Arrays:
         """Open one side: "train", "validation" or "test"."""
-        return Arrays(self.folder, name, self.tasks)
+        return Arrays(self.folder, name, self.tasks, self._group_files)
 
-    def sides(self) -> Iterator[Arrays]:
-        """Open the three sides in order."""
-        return (self.side(name) for name in SIDES)
+
+def _group_files(folder: Path, sensitive: Sequence[str]) -> dict[str, str]:
+    """Return the stem of each sensitive column's files, after checking them against the seal."""
+    if not sensitive:
+        return {}
+    stems = read_json(folder / MANIFEST)["columns"]
+    lacking = [column for column in sensitive if column not in stems]
+    if lacking:
+        raise ArtifactError(f"{folder}: holds no groups of column '{lacking[0]}'; run `trunkline run`")
+    chosen = {column: stems[column] for column in sensitive}
+    check_seal(folder, [f"{stem}.{kind}" for stem in chosen.values() for kind in ("npy", "json")])
+    return chosen

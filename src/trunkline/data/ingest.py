@@ -46,7 +46,7 @@ class Drop(NamedTuple):
 
 
 def needs(data: Data, columns: Mapping[str, Column], tasks: Mapping[str, Task], split: Split) -> dict[str, Need]:
-    """Give every column that the project reads with its type: key, inputs, targets, split, kept ones, in this order.
+    """Give every column that the project reads with its type: key, inputs, targets, split, kept, sensitive ones.
 
     Raises:
         ParamsError: A time split is asked for by a column that is declared to be something else than a moment.
@@ -68,6 +68,8 @@ def needs(data: Data, columns: Mapping[str, Column], tasks: Mapping[str, Task], 
         found.setdefault(name, Need("split", None))
     for name in data.keep:
         found.setdefault(name, Need("data.keep", None))
+    for name in data.sensitive:
+        found.setdefault(name, Need("data.sensitive", None))
     return found
 
 

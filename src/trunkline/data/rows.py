@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from trunkline import files
 
 ROWS = "rows.parquet"
+BUFFER = 65_536  # bytes of a column read at once
 
 
 @contextlib.contextmanager
@@ -34,11 +35,13 @@ def write_rows(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], N
 def open_rows(folder: Path) -> pq.ParquetFile:
     """Open `folder/rows.parquet` after checking its seal.
 
+    It is read through a small buffer, without reading ahead, which else holds a whole row group in memory.
+
     Raises:
         ArtifactError: It is missing or was altered since it was written.
     """
     files.check_seal(folder, [ROWS])
-    return pq.ParquetFile(folder / ROWS, page_checksum_verification=True)
+    return pq.ParquetFile(folder / ROWS, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True)
 
 
 def schema_text(schema: pa.Schema) -> dict[str, str]:

@@ -37,18 +37,35 @@ def line_chart(curves: Mapping[str, Sequence[Point]]) -> Markup:
         An `<svg>` element without a name; the page says what it shows.
     """
     import altair
-    import vl_convert
 
     rows = _rows(curves)
     several = any(row["seed"] for row in rows["seeds"])
     layers = [_lines(altair, "seeds", strokeWidth=0.8, opacity=0.4)] if several else []
     layers += [_lines(altair, "means", strokeWidth=2), _marks(altair, "ends")]
     axes = _axes(altair, rows["seeds"])
-    chart = altair.layer(*[layer.encode(**axes) for layer in layers]).properties(
-        width=WIDTH, height=HEIGHT, padding=MARGINS, autosize="none", background="transparent", config=_style()
+    return to_svg(altair.layer(*[layer.encode(**axes) for layer in layers]), rows)
+
+
+def to_svg(chart: Any, rows: Mapping[str, list[Row]], height: int = HEIGHT) -> Markup:
+    """Draw an altair chart as all charts of the page are drawn.
+
+    Args:
+        chart: What to draw; its data have names.
+        rows: The rows of each name.
+        height: Of the plot, in CSS pixels.
+    """
+    import vl_convert
+
+    sized = chart.properties(
+        width=WIDTH, height=height, padding=MARGINS, autosize="none", background="transparent", config=_style()
     )
     # The rows join the finished chart: altair takes seconds to check them against its schema.
-    return _inline(vl_convert.vegalite_to_svg(chart.to_dict() | {"datasets": rows}))
+    return _inline(vl_convert.vegalite_to_svg(sized.to_dict() | {"datasets": dict(rows)}))
+
+
+def by_side(altair: Any, channel: str, scale: Sequence[Any]) -> Any:
+    """Return an encoding that tells shared from alone: by "Color", "StrokeDash" or "Shape"."""
+    return getattr(altair, channel)("side:N", scale=altair.Scale(domain=SIDES, range=scale), legend=None)
 
 
 def _rows(curves: Mapping[str, Sequence[Point]]) -> dict[str, list[Row]]:
@@ -65,12 +82,12 @@ def _row(side: str, at: tuple[int, float]) -> Row:
 
 
 def _lines(altair: Any, rows: str, **look: float) -> Any:
-    dash = altair.StrokeDash("side:N", scale=altair.Scale(domain=SIDES, range=DASHES), legend=None)
+    dash = by_side(altair, "StrokeDash", DASHES)
     return altair.Chart(altair.NamedData(rows)).mark_line(**look).encode(strokeDash=dash, detail="seed:N")
 
 
 def _marks(altair: Any, rows: str) -> Any:
-    shape = altair.Shape("side:N", scale=altair.Scale(domain=SIDES, range=SHAPES), legend=None)
+    shape = by_side(altair, "Shape", SHAPES)
     return altair.Chart(altair.NamedData(rows)).mark_point(filled=True, size=45, opacity=1).encode(shape=shape)
 
 
@@ -80,12 +97,11 @@ def _axes(altair: Any, rows: list[Row]) -> dict[str, Any]:
     room = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
     epochs = altair.Scale(domain=[1, last] if last > 1 else [0.5, 1.5], nice=False)
     values = altair.Scale(domain=[low - room, high + room], nice=True)
-    colours = altair.Scale(domain=SIDES, range=COLOURS)
     ticks = altair.Axis(title="epoch", values=_ticks(last), format="d", grid=False)
     return {
         "x": altair.X("epoch:Q", scale=epochs, axis=ticks),
         "y": altair.Y("value:Q", scale=values, axis=altair.Axis(title=None, tickCount=4)),
-        "color": altair.Color("side:N", scale=colours, legend=None),
+        "color": by_side(altair, "Color", COLOURS),
     }
 
 
@@ -99,7 +115,7 @@ def _style() -> dict[str, Any]:
     axis = {
         "labelColor": ink, "titleColor": ink, "tickColor": ink, "domainColor": ink, "gridColor": ink,
         "gridOpacity": 0.15, "tickOpacity": 0.5, "domainOpacity": 0.5, "labelFontSize": 11, "titleFontSize": 11,
-        "titleFontWeight": "normal",
+        "titleFontWeight": "normal", "labelOverlap": False, "labelLimit": 0, "titleLimit": 0,
     }  # fmt: skip
     return {"axis": axis, "view": {"stroke": None}}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from trunkline.declared import Declared
@@ -36,7 +38,7 @@ class Evaluation(Declared):
     draws: int = Field(
         2000, ge=200, le=100_000, description="Draws of the bootstrap over seeds and rows behind every interval."
     )
-    margins: dict[str, float] = Field(
+    margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {},
         description="Per task the difference in its primary metric below which it does not matter whether sharing "
         "helps. Default: 0.5 % of the way from a constant prediction's score to a perfect one.",

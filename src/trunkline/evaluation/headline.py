@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trunkline.evaluation.wording import known, percent, score, signed, tendency
+from trunkline.evaluation.wording import interval, known, percent, score, signed, tendency
 
 Judged = Mapping[str, Mapping[str, Any]]
 """`tasks` of reports/evaluation.json, or the `transfer` of each."""
@@ -79,7 +79,9 @@ def average(tasks: Judged, composite: Mapping[str, Any]) -> str:
     ends = composite["interval"]
     within = f" (interval {percent(ends[0])} to {percent(ends[1])})" if ends else ""
     worst = composite["worst_task"]
-    lowest = f" The lowest gain is that of {worst}: {signed(composite['worst_gain'])} {tasks[worst]['primary']}."
+    far = interval(composite.get("worst_interval"), signed)
+    said = f"{signed(composite['worst_gain'])} {tasks[worst]['primary']}{f' (interval {far})' if far else ''}"
+    lowest = f" The lowest gain is that of {worst}: {said}."
     change = f"{percent(composite['delta_m_percent'])} of the score alone{within}"
     return f"On average over tasks sharing changes the score by {change}.{_dominance(tasks)}{lowest}"
 

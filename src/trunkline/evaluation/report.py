@@ -6,101 +6,113 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trunkline.evaluation import wording
-from trunkline.evaluation.bars import gain_bars
+from trunkline.evaluation import prediction_charts, slices, wording
 from trunkline.evaluation.charts import line_chart
 from trunkline.evaluation.curves import Point, mean_curve, read_curve
 from trunkline.evaluation.headline import average, headline
-from trunkline.tasks import KINDS
+from trunkline.evaluation.report_analysis import (
+    FEW_TASKS,
+    affinity_view,
+    coverage_rows,
+    fairness_view,
+    label_words,
+    prediction_views,
+    regret_said,
+    slice_tables,
+    with_code,
+)
+from trunkline.evaluation.report_tasks import advice_rows, gate_rows, task_bars, task_rows, whole
 
 SIDES = ("train", "validation", "test")
-FILTERS = ("score", "signed", "percent", "base_rate", "count", "known")
+FILTERS = ("score", "signed", "small", "percent", "share", "base_rate", "count", "known", "p_value")
 SHOWN_RULES = 20  # rules that rows broke, before the reader is sent to validation.html
+CONTENTS = {
+    "tasks": "Tasks", "whole": "Together", "gates": "Gates", "advice": "Advice", "metrics": "Metrics",
+    "affinity": "Affinity", "curves": "Curves", "predictions": "Predictions", "coverage": "Intervals and sets",
+    "slices": "Slices", "fairness": "Fairness", "labels": "Labels", "data": "Data", "again": "Reproduce",
+    "meaning": "Meaning",
+}  # fmt: skip
+OPTIONAL = ("whole", "advice", "affinity", "predictions", "coverage", "slices", "fairness")
 
 
-def render_report(evaluation: Mapping[str, Any], history: Mapping[str, str], validation: Mapping[str, Any]) -> str:
-    """Return the page; the same input gives the same bytes.
+def render_report(
+    evaluation: Mapping[str, Any],
+    analysis: Mapping[str, Any],
+    history: Mapping[str, str],
+    validation: Mapping[str, Any],
+    versions: Mapping[str, str],
+) -> str:
+    """Return the page; the same input gives the same bytes, and what is not there is not shown.
 
     Args:
         evaluation: Content of reports/evaluation.json.
+        analysis: Content of reports/analysis.json, or any part of it.
         history: Text of history.tsv of the shared arm, under "shared", and of each task's own arm, under its name.
         validation: Content of reports/validation.json; empty where nothing was validated.
+        versions: What the page was made from, each with its sha256 or version.
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
     environment.filters |= {name: getattr(wording, name) for name in FILTERS}
-    template = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    return template.render(_content(evaluation, history, validation))
+    environment.filters["interval"] = lambda ends, shown: wording.interval(ends, getattr(wording, shown))
+    environment.filters["with_code"] = with_code
+    found = _verdict(evaluation) | _analysis(evaluation["tasks"], analysis, history)
+    found |= {"validation": _validation(validation), "versions": versions}
+    hidden = {part for part in OPTIONAL if not found[part]}
+    contents = {part: name for part, name in CONTENTS.items() if part not in hidden}
+    return environment.get_template("report.html").render(found, contents=contents)
 
 
-def _content(
-    evaluation: Mapping[str, Any], history: Mapping[str, str], validation: Mapping[str, Any]
-) -> dict[str, Any]:
+def _verdict(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     tasks, composite = evaluation["tasks"], evaluation["composite"]
-    scale, bars = gain_bars({name: ends for name, task in tasks.items() if (ends := _gain_ends(task))})
     used = {metric for task in tasks.values() for metric in task["shared"]}
-    progress = {"shared": read_curve(history["shared"], "composite")}
+    gates = gate_rows(evaluation["gates"])
     return {
         "headline": headline(tasks),
         "average": average(tasks, composite) if len(tasks) > 1 else "",
-        "tasks": [_task(name, task) | {"bar": bars.get(name)} for name, task in tasks.items()],
-        "scale": f"{scale:g}",
-        "cut": any(bar.beyond for bar in bars.values()),
-        "intervals": any(task["transfer"]["interval"] for task in tasks.values()),
-        "curves": [_curve(name, history) for name in tasks],
-        "composite": line_chart(progress) if progress["shared"] else None,
-        "composite_said": _said(progress),
-        "sides": SIDES,
-        "gates": evaluation["gates"],
+        "tasks": task_rows(tasks),
+        **task_bars(tasks),
+        "whole": whole(composite, tasks) if len(tasks) > 1 else None,
+        "gates": gates,
+        "failed": [gate["broken"] for gate in gates if not gate["passed"]],
         "deployable": evaluation["deployable"],
-        "validation": _validation(validation),
+        "advice": advice_rows(evaluation.get("advice") or [], tasks),
+        "test_reads": evaluation.get("test_reads"),
         "glossary": {metric: said for metric, said in wording.METRICS.items() if metric in used},
     }
 
 
-def _gain_ends(task: Mapping[str, Any]) -> list[float]:
-    """Return gain and interval in percent of the score alone; nothing where there is no such percentage."""
-    transfer, alone = task["transfer"], task["alone"][task["primary"]]
-    if not wording.known(transfer["gain_percent"]):
-        return []
-    return [100 * end / abs(alone) for end in [transfer["gain"], *(transfer["interval"] or [])]]
-
-
-def _task(name: str, task: Mapping[str, Any]) -> dict[str, Any]:
-    transfer = task["transfer"]
+def _analysis(tasks: Mapping[str, Any], analysis: Mapping[str, Any], history: Mapping[str, str]) -> dict[str, Any]:
+    progress = {"shared": read_curve(history["shared"], "composite")}
+    of_tasks = analysis.get("tasks") or {}
     return {
-        **task,
-        "name": name,
-        "tendency": wording.tendency(transfer["gain"]),
-        "verdict": wording.VERDICTS[transfer["verdict"]],
-        "metrics": [_metric(metric, task) for metric in task["shared"]],
+        "affinity": affinity_view(analysis.get("affinity")),
+        "curves": [_curve(name, history, of_tasks.get(name) or {}) for name in tasks],
+        "composite": line_chart(progress) if progress["shared"] else None,
+        "composite_said": _said(progress),
+        "predictions": prediction_views(tasks, of_tasks),
+        "coverage": coverage_rows(tasks, of_tasks),
+        "slices": slice_tables(tasks, of_tasks),
+        "fewest_rows": slices.FEWEST_ROWS,
+        "fewest_in_point": prediction_charts.FEWEST_ROWS,
+        "fairness": fairness_view(analysis.get("fairness"), few=len(tasks) <= FEW_TASKS),
+        "labels": label_words(of_tasks),
+        "sides": SIDES,
     }
 
 
-def _metric(metric: str, task: Mapping[str, Any]) -> dict[str, Any]:
-    higher = KINDS[task["kind"]].metrics[metric].higher_is_better
-    shared, alone, exported = (task[side][metric] for side in ("shared", "alone", "exported"))
-    both = wording.known(shared) and wording.known(alone)
-    gain = (shared - alone if higher else alone - shared) if both else None
-    return {
-        "name": metric,
-        "higher": higher,
-        "shared": shared,
-        "alone": alone,
-        "exported": exported,
-        "gain": gain,
-        "tendency": wording.tendency(gain),
-    }
-
-
-def _curve(name: str, history: Mapping[str, str]) -> dict[str, Any]:
+def _curve(name: str, history: Mapping[str, str], analysis: Mapping[str, Any]) -> dict[str, Any]:
     column = f"validation.{name}"
     curves = {"shared": read_curve(history["shared"], column), "alone": read_curve(history[name], column)}
     return {
         "name": name,
         "chart": line_chart(curves) if any(curves.values()) else None,
         "said": _said(curves),
+        "regret": regret_said(analysis.get("checkpoint_regret")),
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, TypeGuard
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeGuard
 
 MISSING = "n/a"
 
@@ -54,7 +54,7 @@ def score(value: float | None) -> str:
     if not known(value):
         return MISSING
     decimals = 4 if abs(value) < 10 else 2 if abs(value) < 1000 else 0
-    return _minus(f"{value:,.{decimals}f}")
+    return _minus(f"{round(value, decimals) or 0.0:,.{decimals}f}")
 
 
 def signed(value: float | None) -> str:
@@ -108,6 +108,26 @@ def count(rows: int | None) -> str:
     return MISSING if rows is None else f"{rows:,}"
 
 
+def share(value: float | None) -> str:
+    r"""Return a share of rows in percent.
+
+    Example:
+        >>> share(0.9012), share(1.0), share(None)
+        ('90.1\xa0%', '100.0\xa0%', 'n/a')
+    """
+    return f"{100 * value:.1f}\u00a0%" if known(value) else MISSING
+
+
+def small(value: float | None) -> str:
+    """Return a size without a sign, to two digits that count.
+
+    Example:
+        >>> small(0.00250), small(12.3)
+        ('0.0025', '12')
+    """
+    return signed(value).removeprefix("+")
+
+
 def tendency(gain: float | None) -> Sign:
     """Say which side has the better score; whether that is more than chance is the verdict's business."""
     if not known(gain):
@@ -115,6 +135,47 @@ def tendency(gain: float | None) -> Sign:
     if gain == 0:
         return Sign("=", "same", "level")
     return Sign("▲", "better", "better") if gain > 0 else Sign("▼", "worse", "worse")
+
+
+def interval(ends: Sequence[float | None] | None, shown: Callable[[float | None], str] = score) -> str:
+    """Return an interval as "low to high"; nothing where there is none.
+
+    Example:
+        >>> interval([0.81234, 0.84]), interval([-0.001, 0.002], signed), interval(None)
+        ('0.8123 to 0.8400', '−0.0010 to +0.0020', '')
+    """
+    if not ends or not all(map(known, ends)):
+        return ""
+    return f"{shown(ends[0])} to {shown(ends[1])}"
+
+
+def p_value(value: float | None) -> str:
+    r"""Return a p value.
+
+    Example:
+        >>> p_value(0.0312), p_value(0.00001), p_value(None)
+        ('p\xa0=\xa00.031', 'p\xa0<\xa00.001', '')
+    """
+    if not known(value):
+        return ""
+    return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{value:.2g}"
+
+
+def broken_gate(gate: Mapping[str, Any]) -> str:
+    """Say which gate failed: what stands at the unfavourable end of its interval, against the limit.
+
+    Example:
+        >>> broken_gate({"task": "cancelled", "rule": "max_regret", "limit": 0.01, "value": 0.008, "bound": 0.0123})
+        'cancelled max_regret 0.0123 > 0.01'
+    """
+    bound, limit = gate.get("bound"), gate["limit"]
+    by = f" by {gate['column']}" if gate.get("column") else ""
+    rule = f"{gate['task']} {gate['rule']}{by}"
+    if not known(bound):
+        return f"{rule}: no interval to hold against {limit:g}"
+    sides = (f"{bound:.{digits}g}" for digits in range(3, 17))
+    found = next((text for text in sides if float(text) != limit), f"{bound!r}")
+    return f"{rule} {found} {'>' if bound > limit else '<'} {limit:g}"
 
 
 def _minus(text: str) -> str:

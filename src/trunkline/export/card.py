@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,19 @@ from trunkline.columns.timestamp import MISSING_TIME
 from trunkline.data.declarations import Data
 from trunkline.export.declarations import Export
 from trunkline.tasks import TaskState
+from trunkline.tasks._modules import Region, region_parts
 
 FORMAT = 1
 MISSING: dict[str, Any] = {"numeric": "NaN", "categorical": "", "timestamp": MISSING_TIME}
 
 
 def describe(
-    export: Export, encoder: Encoder, states: dict[str, TaskState], data: Data, evaluation: dict[str, Any]
+    export: Export,
+    encoder: Encoder,
+    states: dict[str, TaskState],
+    regions: Mapping[str, Region],
+    data: Data,
+    evaluation: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what is known of the model before its bytes exist.
 
@@ -27,6 +34,7 @@ def describe(
         export: The declared export.
         encoder: The fitted columns.
         states: The tasks' states by name.
+        regions: What makes interval or set of the tasks that have one.
         data: The declared data: its key, and its words for a missing value in CSV files.
         evaluation: reports/evaluation.json.
     """
@@ -43,7 +51,7 @@ def describe(
             {"name": name, "kind": kind, "type": KINDS[kind].raw_type, "missing": MISSING[kind]}
             for name, kind in encoder.inputs
         ],
-        "outputs": outputs(states),
+        "outputs": outputs(states, regions),
         "key": data.key,
         "null_values": data.null_values,
         "tasks": tasks,
@@ -53,7 +61,7 @@ def describe(
     }
 
 
-def outputs(states: dict[str, TaskState]) -> list[dict[str, Any]]:
+def outputs(states: dict[str, TaskState], regions: Mapping[str, Region]) -> list[dict[str, Any]]:
     """Return a description of every output of the graph, in its order."""
     described: list[dict[str, Any]] = []
     for name, state in states.items():
@@ -70,7 +78,24 @@ def outputs(states: dict[str, TaskState]) -> list[dict[str, Any]]:
                 {"name": f"{name}.label", "task": name, "kind": state["kind"], "part": "label", "classes": words,
                  "threshold": state.get("threshold")}
             )  # fmt: skip
-    return described
+    return described + [part for name, region in _ordered(states, regions) for part in _region(name, region, states)]
+
+
+def _ordered(states: dict[str, TaskState], regions: Mapping[str, Region]) -> list[tuple[str, Region]]:
+    return [(name, regions[name]) for name in states if name in regions]
+
+
+def _region(name: str, region: Region, states: dict[str, TaskState]) -> list[dict[str, Any]]:
+    state = states[name]
+    if state["kind"] == "regression":
+        facts = {"unit": state["unit"], "spread": state["spread"]}
+    else:
+        facts = {"classes": state.get("classes", ["false", "true"])}
+    return [
+        {"name": f"{name}.{part}", "task": name, "kind": state["kind"], "part": part, "coverage": region.coverage}
+        | facts
+        for part in region_parts(state)
+    ]
 
 
 def golden(session: Any, feeds: dict[str, np.ndarray[Any, Any]], rows: int) -> dict[str, Any]:
@@ -137,13 +162,41 @@ def markdown(card: dict[str, Any], license_name: str | None) -> str:
         here, alone = task["exported"][metric], task["alone"][metric]
         verdict, rows = task["transfer"]["verdict"], task["labelled"]["test"]
         lines.append(f"| {name} | {rows:,} | {metric} | {here:.4f} | {alone:.4f} | {verdict} |")
+    lines += _coverage_lines(card["tasks"])
     agreed = card["parity"]
     lines += ["", f"Agrees with torch on {agreed['real_rows']:,} real and {agreed['boundary_rows']:,} boundary rows."]
     return "\n".join(lines) + "\n"
 
 
+def _coverage_lines(tasks: dict[str, Any]) -> list[str]:
+    """Return a table of how often intervals and sets held the label; nothing where no task has one."""
+    measured = {name: task["coverage"] for name, task in tasks.items() if "coverage" in task}
+    if not measured:
+        return []
+    lines = ["", "How often an interval or a set held the label there:", ""]
+    lines += ["| task | labelled test rows | asked | measured | 95 % interval | mean width or size |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for name, found in measured.items():
+        low, high = found["interval"]
+        wide = f"{found['mean_width']:.4g} wide" if "mean_width" in found else f"{found['mean_size']:.2f} classes"
+        shares = f"{_percent(found['asked'])} | {100 * found['coverage']:.1f} % | {100 * low:.1f} to {100 * high:.1f} %"
+        lines.append(f"| {name} | {found['rows']:,} | {shares} | {wide} |")
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
 def _meaning(output: dict[str, Any]) -> str:
     task = output["task"]
+    if output["part"] in ("lower", "upper"):
+        end, asked = output["part"], _percent(output["coverage"])
+        unit = f", in {output['unit']}," if output["unit"] else ""
+        return f"{end} end{unit} of an interval meant to hold {task} for {asked} of rows"
+    if output["part"] == "set":
+        words, asked = ", ".join(output["classes"]), _percent(output["coverage"])
+        return f"which of {words} {task} may be; meant to hold the right one for {asked} of the rows of each class"
     if output["part"] == "value":
         return f"{task}, in {output['unit'] or 'the unit of its target'}"
     if output["part"] == "label":

@@ -1,7 +1,7 @@
 """One ONNX graph from raw rows to named, calibrated predictions.
 
     front   a LabelEncoder per categorical column     words to codes
-    core    the torch modules, traced                 numbers, moments and codes to predictions
+    core    the torch modules, traced                 numbers, moments and codes to predictions, intervals and sets
     back    comparisons and lookups                   probabilities to labels
 
 Everything that names a machine is stripped (the exporter leaves absolute paths and stack traces in each node),
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from trunkline.columns.encoder import Encoder, code_name
 from trunkline.nets.network import Network
 from trunkline.tasks import TaskState
-from trunkline.tasks._modules import Correction, Predict
+from trunkline.tasks._modules import Correction, Predict, Region, Regions, region_parts
 
 if TYPE_CHECKING:
     import onnx
@@ -37,18 +38,26 @@ class Model(nn.Module):
         network: The fitted network.
         states: The tasks' states, in the order of the heads.
         corrections: Calibration per task.
+        regions: What makes the task's interval or set, per task; None = it has none. Default: no task has one.
     """
 
     def __init__(
-        self, encoder: Encoder, network: Network, states: list[TaskState], corrections: list[Correction]
+        self,
+        encoder: Encoder,
+        network: Network,
+        states: list[TaskState],
+        corrections: list[Correction],
+        regions: list[Region | None] | None = None,
     ) -> None:
         super().__init__()
         self.prepare, self.network, self.predict = encoder.prepare(), network, Predict(states, corrections)
+        self.regions = Regions(states, regions or [None] * len(states))
 
     def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
-        """Return one prediction per task for raw inputs [rows, 1] each, in the encoder's order."""
+        """Return one prediction per task for raw inputs [rows, 1] each, in the encoder's order; then the regions."""
         features, codes = self.prepare(list(raw))
-        return tuple(self.predict(self.network(features, codes)))
+        predictions = self.predict(self.network(features, codes))
+        return (*predictions, *self.regions(predictions))
 
 
 def example_inputs(encoder: Encoder, rows: int = 2) -> tuple[Tensor, ...]:
@@ -69,14 +78,16 @@ def build_graph(model: Model, encoder: Encoder, tasks: dict[str, TaskState], pro
     import onnx
     from onnx import helper
 
-    core = _trace(model.eval(), encoder, tasks)
+    predictions = {main_output(name, state): state for name, state in tasks.items()}
+    regions = region_outputs(tasks, dict(zip(tasks, model.regions.regions, strict=True)))
+    core = _trace(model.eval(), encoder, [*predictions, *regions])
     front = encoder.front()
-    back_nodes, back_values, outputs = _labels(tasks)
+    back_nodes, back_values, labels = _labels(tasks)
     graph = helper.make_graph(
         [*front.graph.node, *core.graph.node, *back_nodes],
         "trunkline",
         [_input(name, kind) for name, kind in encoder.inputs],
-        [*_predictions(tasks), *outputs],
+        [*map(_output, predictions, predictions.values()), *labels, *map(_output, regions, regions.values())],
         initializer=[*core.graph.initializer, *back_values],
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", 4)]
@@ -86,7 +97,7 @@ def build_graph(model: Model, encoder: Encoder, tasks: dict[str, TaskState], pro
     return bytes(merged.SerializeToString(deterministic=True))
 
 
-def _trace(model: Model, encoder: Encoder, tasks: dict[str, TaskState]) -> onnx.ModelProto:
+def _trace(model: Model, encoder: Encoder, outputs: list[str]) -> onnx.ModelProto:
     names = [code_name(name) if kind == "categorical" else name for name, kind in encoder.inputs]
     inputs = example_inputs(encoder)
     with warnings.catch_warnings(), _quiet("torch.onnx"):
@@ -94,10 +105,10 @@ def _trace(model: Model, encoder: Encoder, tasks: dict[str, TaskState]) -> onnx.
         program = torch.onnx.export(
             model, inputs, dynamo=True, opset_version=OPSET, verbose=False, external_data=False,
             dynamic_shapes=(tuple({0: "rows"} for _ in inputs),),
-            input_names=names, output_names=[main_output(name, state) for name, state in tasks.items()],
+            input_names=names, output_names=outputs,
         )  # fmt: skip
     assert program is not None
-    return _renamed(program.model_proto, set(names) | {main_output(n, s) for n, s in tasks.items()})
+    return _renamed(program.model_proto, {*names, *outputs})
 
 
 class _quiet:
@@ -150,13 +161,23 @@ def _input(name: str, kind: str) -> Any:
     return helper.make_tensor_value_info(name, types[kind], ["rows", 1])
 
 
-def _predictions(tasks: dict[str, TaskState]) -> list[Any]:
+def region_outputs(tasks: Mapping[str, TaskState], regions: Mapping[str, Region | None]) -> dict[str, TaskState]:
+    """Return the graph's names of intervals and sets, in the order in which `Regions` gives them, with their task's.
+
+    Args:
+        tasks: The tasks' states by name.
+        regions: What makes a task's interval or set, for the tasks that have one.
+    """
+    having = {name: state for name, state in tasks.items() if regions.get(name)}
+    return {f"{name}.{part}": state for name, state in having.items() for part in region_parts(state)}
+
+
+def _output(name: str, state: TaskState) -> Any:
     from onnx import TensorProto, helper
 
-    return [
-        helper.make_tensor_value_info(main_output(name, state), TensorProto.FLOAT, ["rows", state["outputs"]])
-        for name, state in tasks.items()
-    ]
+    if name.endswith(".set"):
+        return helper.make_tensor_value_info(name, TensorProto.BOOL, ["rows", max(state["outputs"], 2)])
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", state["outputs"]])
 
 
 def _labels(tasks: dict[str, TaskState]) -> tuple[list[Any], list[Any], list[Any]]:

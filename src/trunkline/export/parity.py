@@ -10,9 +10,10 @@ import torch
 from trunkline.columns import KINDS
 from trunkline.columns.encoder import Encoder
 from trunkline.errors import GateError
-from trunkline.export.graph import Model, main_output
+from trunkline.export.graph import Model, main_output, region_outputs
 from trunkline.serving.session import start_session
 from trunkline.tasks import TaskState
+from trunkline.tasks._modules import Region
 
 TOLERANCE = 1e-5  # on probabilities; on values 1e-5 of the value plus 1e-5 of the target's standard deviation
 
@@ -35,7 +36,7 @@ def boundary_feeds(encoder: Encoder, generator: np.random.Generator, rows: int =
 
 
 def torch_predictions(model: Model, encoder: Encoder, feeds: Feeds) -> list[np.ndarray[Any, Any]]:
-    """Return torch's predictions for raw feeds; words become codes by the fitted vocabulary, in Python."""
+    """Return torch's predictions and regions for raw feeds; words become codes by the fitted vocabulary, in Python."""
     raw = []
     for name, state in encoder.states.items():
         value = feeds[name]
@@ -65,20 +66,20 @@ def check_parity(
         Rows compared and the largest difference per task, for the card.
 
     Raises:
-        GateError: They differ by more than the tolerance, or differ between one row and many.
+        GateError: They differ by more than the tolerance, or differ between one row and many; or a set differs where
+            no probability is within the tolerance of its bound.
     """
     session = start_session(graph, threads)
     edges = boundary_feeds(encoder, np.random.default_rng(seed))
+    regions = dict(zip(tasks, model.regions.regions, strict=True))
     largest = dict.fromkeys(tasks, 0.0)
     for feeds in (real, edges):
         expected = torch_predictions(model, encoder, feeds)
-        _compare(session, tasks, feeds, expected, "in one batch", largest)
-    single = {name: value[:1] for name, value in edges.items()}
-    _compare(session, tasks, single, [part[:1] for part in torch_predictions(model, encoder, edges)], "alone", largest)
-    empty = {name: value[:0] for name, value in edges.items()}
-    _compare(
-        session, tasks, empty, [part[:0] for part in torch_predictions(model, encoder, single)], "of none", largest
-    )
+        _compare(session, tasks, regions, feeds, expected, "in one batch", largest)
+    one, none = ({name: value[:rows] for name, value in edges.items()} for rows in (1, 0))
+    expected = [part[:1] for part in torch_predictions(model, encoder, edges)]
+    _compare(session, tasks, regions, one, expected, "alone", largest)
+    _compare(session, tasks, regions, none, [part[:0] for part in expected], "of none", largest)
     count = len(next(iter(real.values())))
     return {"real_rows": count, "boundary_rows": len(next(iter(edges.values()))), "largest_difference": largest}
 
@@ -86,25 +87,43 @@ def check_parity(
 def _compare(
     session: Any,
     tasks: dict[str, TaskState],
+    regions: dict[str, Region | None],
     feeds: Feeds,
     expected: list[np.ndarray[Any, Any]],
     batch: str,
     largest: dict[str, float],
 ) -> None:
-    parts = [main_output(name, state) for name, state in tasks.items()]
-    for (name, state), found, wanted in zip(tasks.items(), session.run(parts, feeds), expected, strict=True):
+    parts = [*(main_output(name, state) for name, state in tasks.items()), *region_outputs(tasks, regions)]
+    predictions = dict(zip(tasks, expected, strict=False))
+    for part, found, wanted in zip(parts, session.run(parts, feeds), expected, strict=True):
+        name, _, kind = part.partition(".")
         if not len(wanted):
             continue
-        allowed = np.full_like(wanted, TOLERANCE, dtype=np.float64)
-        if state["kind"] == "regression":
-            allowed = TOLERANCE * np.abs(wanted) + TOLERANCE * state["spread"]
         difference = np.abs(found.astype(np.float64) - wanted)
-        largest[name] = max(largest[name], float(difference.max()))
+        region = regions[name]
+        if kind == "set":
+            assert region is not None
+            allowed = _near_bounds(predictions[name], region).astype(np.float64)
+        else:
+            allowed = _allowed(tasks[name], wanted)
+            largest[name] = max(largest[name], float(difference.max()))
         if not (difference <= allowed).all():  # also refuses NaN
             row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference - allowed).max(axis=1)))
             raw = {column: value[row, 0] for column, value in feeds.items()}
             raise GateError(
                 f"export: task '{name}': the ONNX file gives {found[row].tolist()} where torch gives "
-                f"{wanted[row].tolist()} (row {row}, rows {batch}), more than {TOLERANCE:g} apart.\n"
+                f"{wanted[row].tolist()} as {kind} (row {row}, rows {batch}), more than {TOLERANCE:g} apart.\n"
                 f"  Input: {raw}\n  The file was not published; please report this row"
             )
+
+
+def _allowed(state: TaskState, wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if state["kind"] == "regression":
+        return np.asarray(TOLERANCE * np.abs(wanted.astype(np.float64)) + TOLERANCE * state["spread"])
+    return np.full(wanted.shape, TOLERANCE)
+
+
+def _near_bounds(prediction: np.ndarray[Any, Any], region: Region) -> np.ndarray[Any, Any]:
+    """Return where a class may be in the set or not because its probability lies on the bound, bool [rows, classes]."""
+    probability = np.concatenate([1 - prediction, prediction], axis=1) if prediction.shape[1] == 1 else prediction
+    return np.asarray(np.abs(probability - np.array(region.bounds)) <= TOLERANCE)

@@ -19,16 +19,17 @@ from trunkline.columns.encoder import Encoder
 from trunkline.data.declarations import Data
 from trunkline.data.encode import read_labels
 from trunkline.errors import GateError
+from trunkline.evaluation.calibration import measure_coverage
 from trunkline.export import card as cards
 from trunkline.export.declarations import Export
-from trunkline.export.graph import Model, build_graph, main_output
+from trunkline.export.graph import Model, build_graph, main_output, region_outputs
 from trunkline.export.parity import check_parity
 from trunkline.files import atomic_path, check_seal, seal, sha256, to_json, write_bytes, write_json, write_text
 from trunkline.nets.network import Network
 from trunkline.serving.feeds import Input, build_feeds
 from trunkline.serving.session import start_session
 from trunkline.tasks import Task, TaskState
-from trunkline.tasks._modules import Correction
+from trunkline.tasks._modules import Correction, Region
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +51,7 @@ class Exporter:
         states: The tasks' states by name, in the order of the heads.
         corrections: Calibration per task.
         threads: CPU threads.
+        regions: What makes interval or set of the tasks that have one.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class Exporter:
         states: dict[str, TaskState],
         corrections: dict[str, Correction],
         threads: int,
+        regions: Mapping[str, Region],
     ) -> None:
         self.export, self.tasks, self.data, self.encoder, self.states = export, tasks, data, encoder, states
-        self.threads = threads
+        self.threads, self.regions = threads, regions
         self.inputs = [Input(name, kind) for name, kind in encoder.inputs]
-        self.model = Model(encoder, network, list(states.values()), [corrections[name] for name in states]).eval()
+        ordered, of_tasks = [corrections[name] for name in states], [regions.get(name) for name in states]
+        self.model = Model(encoder, network, list(states.values()), ordered, of_tasks).eval()
 
     def write(self, split: Path, target: Path, evaluation: dict[str, Any], hashes: dict[str, str]) -> None:
         """Write the export's folder, or nothing.
@@ -81,19 +85,34 @@ class Exporter:
             GateError: The file disagrees with torch, or with the scores that were reported.
         """
         torch.set_num_threads(self.threads)
-        card = cards.describe(self.export, self.encoder, self.states, self.data, evaluation) | hashes
+        card = cards.describe(self.export, self.encoder, self.states, self.regions, self.data, evaluation) | hashes
         graph = build_graph(self.model, self.encoder, self.states, _properties(card))
         test = _test_rows(split)
         real, _ = build_feeds(test.slice(0, max(self.export.parity_rows, SAMPLE_ROWS)), self.inputs)
         card["parity"] = check_parity(self.model, graph, self.encoder, self.states, real, 0, self.threads)
         session = start_session(graph, self.threads)
-        check_scores(session, self.inputs, self.tasks, self.states, test, evaluation)
+        labels = {name: _labels(name, task, self.states[name], test) for name, task in self.tasks.items()}
+        found = self._outputs(session, test)
+        check_scores(found, labels, self.tasks, self.states, evaluation)
+        for name, region in self.regions.items():
+            parts = [found[part] for part in region_outputs({name: self.states[name]}, self.regions)]
+            card["tasks"][name]["coverage"] = measure_coverage(self.states[name], labels[name], parts, region.coverage)
         card |= {"sha256": cards.digest(graph), "golden": cards.golden(session, real, self.export.golden_rows)}
         write_bytes(target / "model.onnx", graph)
         write_json(target / "card.json", card)
         write_text(target / "MODEL_CARD.md", cards.markdown(card, self.export.license))
         _write_sample(test, [*self.data.key, *(name for name, _ in self.encoder.inputs)], target / "sample.parquet")
         seal(target, ["model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet"])
+
+    def _outputs(self, session: Any, test: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
+        """Return what the file gives for the test rows: every task's prediction, and its interval or set."""
+        main = [main_output(name, state) for name, state in self.states.items()]
+        names = [*main, *region_outputs(self.states, self.regions)]
+        blocks = [
+            session.run(names, build_feeds(test.slice(first, BLOCK), self.inputs)[0])
+            for first in range(0, test.num_rows, BLOCK)
+        ]
+        return {name: np.concatenate([block[place] for block in blocks]) for place, name in enumerate(names)}
 
 
 def _properties(card: dict[str, Any]) -> dict[str, str]:
@@ -111,35 +130,38 @@ def _test_rows(split: Path) -> pa.Table:
     return table.filter(pc.equal(table["side"], "test"))
 
 
+def _labels(name: str, task: Task, state: TaskState, test: pa.Table) -> np.ndarray[Any, Any]:
+    return task.encode(name, task.target, read_labels(task, test[task.target]), state)
+
+
 def check_scores(
-    session: Any,
-    inputs: list[Input],
+    found: Mapping[str, np.ndarray[Any, Any]],
+    labels: Mapping[str, np.ndarray[Any, Any]],
     tasks: Mapping[str, Task],
-    states: dict[str, TaskState],
-    test: pa.Table,
+    states: Mapping[str, TaskState],
     evaluation: dict[str, Any],
 ) -> None:
-    """Score the test rows with the file itself and demand the scores that were reported as `exported`.
+    """Demand that what the file gives for the test rows scores as was reported as `exported`.
+
+    Args:
+        found: The file's outputs for the test rows, by name.
+        labels: Their labels by task, float [rows]; NaN = no label.
+        tasks: The declared tasks.
+        states: The tasks' states by name.
+        evaluation: reports/evaluation.json.
 
     Raises:
         GateError: A metric differs by more than 1e-4 (relative for metrics above 1).
     """
-    parts = {name: main_output(name, state) for name, state in states.items()}
-    blocks = [
-        session.run(list(parts.values()), build_feeds(test.slice(first, BLOCK), inputs)[0])
-        for first in range(0, test.num_rows, BLOCK)
-    ]
-    for place, name in enumerate(parts):
-        task, state = tasks[name], states[name]
-        labels = task.encode(name, task.target, read_labels(task, test[task.target]), state)
-        known = ~np.isnan(labels)
-        found = task.scores(labels[known], np.concatenate([block[place] for block in blocks])[known], state)
+    for name, state in states.items():
+        known = ~np.isnan(labels[name])
+        scores = tasks[name].scores(labels[name][known], found[main_output(name, state)][known], state)
         for metric, reported in evaluation["tasks"][name]["exported"].items():
-            if reported is None and np.isnan(found[metric]):
+            if reported is None and np.isnan(scores[metric]):
                 continue
-            if reported is None or not abs(found[metric] - reported) <= SCORE_TOLERANCE * max(1.0, abs(reported)):
+            if reported is None or not abs(scores[metric] - reported) <= SCORE_TOLERANCE * max(1.0, abs(reported)):
                 raise GateError(
-                    f"export: task '{name}': the ONNX file scores {metric} {found[metric]:.6g} on the test rows where "
+                    f"export: task '{name}': the ONNX file scores {metric} {scores[metric]:.6g} on the test rows where "
                     f"reports/evaluation.json says {reported}; the file was not published. Run `trunkline run`"
                 )
 

@@ -18,12 +18,13 @@ class Output(NamedTuple):
 
     name: str
     task: str
-    part: Literal["probability", "label", "value"]
+    part: Literal["probability", "label", "value", "lower", "upper", "set"]
     classes: tuple[str, ...]
-    """Of a multiclass probability, one per column; else empty."""
+    """Of a multiclass probability or a set, one per column; else empty."""
 
     spread: float
-    """Of a value: the target's standard deviation over the training rows, in its own unit; else 0."""
+    """Of a value, or an end of its interval: the target's standard deviation over the training rows, in its own unit;
+    else 0."""
 
 
 class Card(NamedTuple):
@@ -67,5 +68,5 @@ def _input(entry: dict[str, Any]) -> Input:
 
 
 def _output(entry: dict[str, Any]) -> Output:
-    classes = tuple(entry.get("classes") or ()) if entry["part"] == "probability" else ()
+    classes = tuple(entry.get("classes") or ()) if entry["part"] in ("probability", "set") else ()
     return Output(entry["name"], entry["task"], entry["part"], classes, float(entry.get("spread") or 0.0))

@@ -29,16 +29,18 @@ def differences(found: Values, golden: list[list[Any]], part: str, spread: float
     Args:
         found: What the model gives now, [rows, columns].
         golden: What it gave, one list per row; null = not a number.
-        part: Labels must be equal, probabilities within 1e-5, values within 1e-5 |value| + 1e-5 spread.
+        part: Labels and sets must be equal, probabilities within 1e-5, values and the ends of their intervals within
+            1e-5 |value| + 1e-5 spread.
         spread: The target's standard deviation over the training rows.
 
     Raises:
         ValueError: The golden outputs are of another number than those found.
     """
-    expected = np.array(golden, dtype=object if part == "label" else np.float64).reshape(found.shape)
-    if part == "label":
+    exact, number = part in ("label", "set"), part in ("value", "lower", "upper")
+    expected = np.array(golden, dtype=object if exact else np.float64).reshape(found.shape)
+    if exact:
         same = found == expected
     else:
-        relative, absolute = (TOLERANCE, TOLERANCE * spread) if part == "value" else (0.0, TOLERANCE)
+        relative, absolute = (TOLERANCE, TOLERANCE * spread) if number else (0.0, TOLERANCE)
         same = np.isclose(found.astype(np.float64), expected, rtol=relative, atol=absolute, equal_nan=True)
     return [int(row) for row in np.flatnonzero(~same.all(axis=1))]

@@ -16,7 +16,12 @@ from trunkline.serving.sources import Source
 from trunkline.serving.sources.delimited import without
 
 SHA256_KEY = "trunkline.model_sha256"
-ARROW_OF = {"tensor(float)": pa.float32(), "tensor(double)": pa.float64(), "tensor(string)": pa.string()}
+ARROW_OF = {
+    "tensor(float)": pa.float32(),
+    "tensor(double)": pa.float64(),
+    "tensor(string)": pa.string(),
+    "tensor(bool)": pa.bool_(),
+}
 
 
 class Scorer:
@@ -76,7 +81,7 @@ class Scorer:
 
 
 def column_names(part: Output) -> list[str]:
-    """Return the columns that one output of the model fills: one, or one per class of a multiclass probability.
+    """Return the columns that one output of the model fills: one, or one per class of probabilities or a set.
 
     Example:
         >>> column_names(Output("late.probability", "late", "probability", ("no", "yes"), 0.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +14,38 @@ from torch.nn import functional
 from trunkline.tasks.base import TaskState
 from trunkline.tasks.regression import HUBER_DELTA
 
-Correction = tuple[float, float]
-"""Slope and shift of a head's logits; (1, 0) leaves them."""
+
+class Correction(NamedTuple):
+    """What calibration does to a head's outputs: output' = bias + slope (output - bias) + shift.
+
+    The bias is the logit of the training prevalence; of a number, whose outputs are on its training scale, it is 0.
+    """
+
+    slope: float = 1.0
+    shift: float | tuple[float, ...] = 0.0
+    """One for all of the task's outputs, or one per class."""
+
+    @classmethod
+    def from_json(cls, content: list[Any]) -> Correction:
+        """Read what JSON made of a correction."""
+        slope, shift = content
+        return cls(float(slope), tuple(shift) if isinstance(shift, list) else float(shift))
+
+
+class Region(NamedTuple):
+    """What makes an interval of a value, or a set of classes of probabilities, see training/conformal.py."""
+
+    coverage: float
+    """Share of rows whose label it is to hold."""
+
+    bounds: tuple[float, ...]
+    """Of a number: half the interval's width, in the target's unit. Else per class the least probability in the set."""
+
+    @classmethod
+    def from_json(cls, content: list[Any]) -> Region:
+        """Read what JSON made of a region."""
+        coverage, bounds = content
+        return cls(float(coverage), tuple(bounds))
 
 
 def loss_targets(state: TaskState, labels: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Tensor:
@@ -72,25 +103,27 @@ class Losses(nn.Module):
         self.register_buffer("restore", torch.tensor(np.argsort(order), dtype=torch.int64))
 
     def sums(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (sum of scaled losses, number of labelled rows) per task, each float32 [tasks].
+        """Return (sum of scaled losses, number of labelled rows) per task, each float32 [(members,) tasks].
 
         Args:
-            outputs: float32 [rows, outputs of all tasks].
-            targets: float32 [rows, tasks], NaN = no label.
+            outputs: float32 [(members,) rows, outputs of all tasks].
+            targets: float32 [(members,) rows, tasks], NaN = no label.
         """
         known = ~torch.isnan(targets)
-        counts = known.sum(dim=0).to(torch.float32)
+        counts = known.sum(dim=-2).to(torch.float32)
         parts = []
         if self.single:
-            mask = known[:, self.targets]
-            target = torch.where(mask, targets[:, self.targets], 0.0)
-            parts.append((self._single(outputs[:, self.columns], target) * mask).sum(dim=0))
+            mask = known[..., self.targets]
+            target = torch.where(mask, targets[..., self.targets], 0.0)
+            parts.append((self._single(outputs[..., self.columns], target) * mask).sum(dim=-2))
         for place in self.multiclass:
             first, last = self.slices[place]
-            target = torch.where(known[:, place], targets[:, place], -100.0).to(torch.int64)
-            loss = functional.cross_entropy(outputs[:, first:last], target, ignore_index=-100, reduction="sum")
-            parts.append(loss.reshape(1))
-        return torch.cat(parts)[self.restore] * self.scale, counts
+            mask = known[..., place]
+            target = torch.where(mask, targets[..., place], 0.0).to(torch.int64)
+            logits = outputs[..., first:last]
+            chosen = logits.gather(-1, target.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+            parts.append(((logits.logsumexp(dim=-1) - chosen) * mask).sum(dim=-1, keepdim=True))
+        return torch.cat(parts, dim=-1)[..., self.restore] * self.scale, counts
 
     def _single(self, output: Tensor, target: Tensor) -> Tensor:
         if self.all_logit:
@@ -106,7 +139,7 @@ class Losses(nn.Module):
         return loss
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean scaled loss per task [tasks]; 0 where no row of the batch has a label."""
+        """Return the mean scaled loss per task [(members,) tasks]; 0 where no row of the batch has a label."""
         sums, counts = self.sums(outputs, targets)
         return sums / counts.clamp(min=1)
 
@@ -118,12 +151,9 @@ def _places(states: list[TaskState], wanted: Callable[[TaskState], bool]) -> lis
 class Predict(nn.Module):
     """Heads' outputs to calibrated predictions in the user's own terms.
 
-    A confidence is corrected by scaling its logit's distance from the training prevalence:
-    logit' = bias + slope (logit - bias) + shift, see training/calibrate.py.
-
     Args:
         states: The tasks' states, in the order of the heads' outputs.
-        corrections: (slope, shift) per task; (1, 0) = as trained. Numbers ignore theirs.
+        corrections: What calibration does to each task's outputs; (1, 0) = as trained.
     """
 
     def __init__(self, states: list[TaskState], corrections: list[Correction]) -> None:
@@ -141,10 +171,52 @@ class Predict(nn.Module):
             output = outputs[:, first : first + state["outputs"]]
             first += state["outputs"]
             if state["kind"] == "regression":
-                predictions.append(output * state["spread"] + state["center"])
+                assert isinstance(shift, float)
+                predictions.append(output * (slope * state["spread"]) + (state["center"] + shift * state["spread"]))
                 continue
             bias = torch.tensor(state["bias"], dtype=output.dtype, device=output.device)
-            logits = bias + slope * (output - bias) + shift
+            moved = shift if isinstance(shift, float) else torch.tensor(shift, dtype=output.dtype, device=output.device)
+            logits = bias + slope * (output - bias) + moved
             binary = state["kind"] == "binary"
             predictions.append(torch.sigmoid(logits) if binary else torch.softmax(logits, dim=1))
         return predictions
+
+
+class Regions(nn.Module):
+    """Predictions to intervals and sets that hold the label of a stated share of rows.
+
+    Args:
+        states: The tasks' states, in the order of the predictions.
+        regions: What makes each task's interval or set; None = the task has none.
+    """
+
+    def __init__(self, states: list[TaskState], regions: list[Region | None]) -> None:
+        super().__init__()
+        self.states, self.regions = states, regions
+
+    def forward(self, predictions: list[Tensor]) -> list[Tensor]:
+        """Return the parts that `region_parts` names, for the tasks that have a region.
+
+        Args:
+            predictions: One per task, as `Predict` returns them.
+
+        Returns:
+            For a number lower and upper end, float32 [rows, 1] in the target's unit. For classes which of them the
+            set holds, bool [rows, classes]; two for a binary task, first "no", then "yes".
+        """
+        parts: list[Tensor] = []
+        for state, region, prediction in zip(self.states, self.regions, predictions, strict=True):
+            if region is None:
+                continue
+            if state["kind"] == "regression":
+                parts += [prediction - region.bounds[0], prediction + region.bounds[0]]
+                continue
+            binary = state["kind"] == "binary"
+            probability = torch.cat([1 - prediction, prediction], dim=1) if binary else prediction
+            parts.append(probability >= torch.tensor(region.bounds, dtype=prediction.dtype, device=prediction.device))
+        return parts
+
+
+def region_parts(state: TaskState) -> tuple[str, ...]:
+    """Return the names of a task's interval or set, in the order in which `Regions` gives them."""
+    return ("lower", "upper") if state["kind"] == "regression" else ("set",)

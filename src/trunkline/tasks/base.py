@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from trunkline.declared import Declared, did_you_mean
@@ -30,6 +31,8 @@ class BaseTask(Declared):
         None, description="The metric that decides whether sharing helped. Default: the first of the kind's metrics."
     )
     metrics: ClassVar[dict[str, Metric]]
+    skill_metric: ClassVar[str]
+    skill_power: ClassVar[int] = 1
 
     @model_validator(mode="after")
     def _known_primary(self) -> BaseTask:
@@ -42,3 +45,15 @@ class BaseTask(Declared):
     def primary_metric(self) -> str:
         """The metric that decides the verdict: as declared, else the first of the kind's metrics."""
         return self.primary or next(iter(self.metrics))
+
+    def skill(self, score: np.ndarray[Any, Any], constant: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return which share of the constant prediction's loss a prediction removes: 0 = none, 1 = perfect.
+
+        The loss is the kind's own: log loss of classes, squared error of numbers.
+
+        Args:
+            score: `skill_metric` of the prediction, any shape.
+            constant: `skill_metric` of the constant prediction on the same rows, a shape that fits.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(1 - (score / constant) ** self.skill_power)

@@ -1,7 +1,8 @@
 """Yes or no.
 
 in      true/false or 0/1, null = no label
-out     <task>.probability [rows, 1], the calibrated probability of "yes"; with `threshold`, <task>.label too
+out     <task>.probability [rows, 1], the calibrated probability of "yes"; with `threshold`, <task>.label too;
+        with `calibration.coverage`, <task>.set [rows, 2] (bool): may it be "no", may it be "yes"
 loss    cross-entropy, divided by the entropy of the training prevalence
 """
 
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from trunkline.errors import DataError
 from trunkline.tasks.base import BaseTask, Metric, TaskState
+from trunkline.tasks.metrics import BINS, Ranking, Resampled, calibration, confidence_bins, mean
 
 
 class BinaryTask(BaseTask):
@@ -31,7 +33,8 @@ class BinaryTask(BaseTask):
         "brier": Metric(False, 0.0),
         "calibration_error": Metric(False, 0.0),
     }
-    output_names: ClassVar[tuple[str, ...]] = ("probability",)
+    skill_metric: ClassVar[str] = "log_loss"
+    output_names: ClassVar[tuple[str, ...]] = ("probability", "label", "set")
 
     def fit(self, name: str, labels: np.ndarray[Any, Any]) -> TaskState:
         """Learn prevalence and normaliser from the training labels.
@@ -85,7 +88,7 @@ class BinaryTask(BaseTask):
 
         probability = prediction[:, 0].astype(np.float64)
         both = 0 < truth.sum() < len(truth)
-        clipped = np.clip(probability, 1e-12, 1 - 1e-12)
+        clipped = _clipped(probability)
         return {
             "roc_auc": float(metrics.roc_auc_score(truth, probability)) if both else float("nan"),
             "average_precision": float(metrics.average_precision_score(truth, probability)) if both else float("nan"),
@@ -94,8 +97,30 @@ class BinaryTask(BaseTask):
             "calibration_error": calibration_error(probability, truth),
         }
 
+    def resampled(
+        self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState
+    ) -> dict[str, Resampled]:
+        """Prepare every metric for rows that are drawn again; arguments as those of `scores`."""
+        probability = prediction[:, 0].astype(np.float64)
+        ranking, clipped = Ranking(truth, probability), _clipped(probability)
+        return {
+            "roc_auc": ranking.roc_auc,
+            "average_precision": ranking.average_precision,
+            "log_loss": mean(-np.log(np.where(truth == 1, clipped, 1 - clipped))),
+            "brier": mean((probability - truth) ** 2),
+            "calibration_error": calibration(probability, truth),
+        }
 
-def calibration_error(confidence: np.ndarray[Any, Any], correct: np.ndarray[Any, Any], bins: int = 15) -> float:
+    def constant(self, state: TaskState) -> np.ndarray[Any, Any]:
+        """Return the training prevalence [1, 1]."""
+        return np.array([[state["prevalence"]]])
+
+
+def _clipped(probability: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(np.clip(probability, 1e-12, 1 - 1e-12))
+
+
+def calibration_error(confidence: np.ndarray[Any, Any], correct: np.ndarray[Any, Any], bins: int = BINS) -> float:
     """How far stated probabilities lie from observed frequencies, averaged over rows.
 
     Args:
@@ -110,6 +135,6 @@ def calibration_error(confidence: np.ndarray[Any, Any], correct: np.ndarray[Any,
         >>> calibration_error(np.array([0.2, 0.2, 0.2, 0.2, 0.2]), np.array([1, 0, 0, 0, 0]))
         0.0
     """
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    place = confidence_bins(confidence, bins)
     gap = np.bincount(place, confidence, bins) - np.bincount(place, correct, bins)
     return float(np.abs(gap).sum() / len(confidence))

@@ -1,7 +1,8 @@
 """One class out of several.
 
 in      a word or number per row, null = no label
-out     <task>.probability [rows, classes], <task>.label [rows, 1] (string)
+out     <task>.probability [rows, classes], <task>.label [rows, 1] (string);
+        with `calibration.coverage`, <task>.set [rows, classes] (bool): which classes it may be
 loss    cross-entropy, divided by the entropy of the training class shares
 """
 
@@ -15,6 +16,7 @@ from pydantic import Field
 from trunkline.errors import DataError
 from trunkline.tasks.base import BaseTask, Metric, TaskState
 from trunkline.tasks.binary import calibration_error
+from trunkline.tasks.metrics import Resampled, calibration, f1_macro, mean
 
 
 class MulticlassTask(BaseTask):
@@ -34,7 +36,8 @@ class MulticlassTask(BaseTask):
         "log_loss": Metric(False, 0.0),
         "calibration_error": Metric(False, 0.0),
     }
-    output_names: ClassVar[tuple[str, ...]] = ("probability", "label")
+    skill_metric: ClassVar[str] = "log_loss"
+    output_names: ClassVar[tuple[str, ...]] = ("probability", "label", "set")
 
     def fit(self, name: str, labels: np.ndarray[Any, Any]) -> TaskState:
         """Learn classes, their shares and the normaliser from the training labels.
@@ -92,7 +95,7 @@ class MulticlassTask(BaseTask):
         truth = truth.astype(np.int64)
         probability = prediction.astype(np.float64)
         chosen = probability.argmax(axis=1)
-        of_truth = np.clip(probability[np.arange(len(truth)), truth], 1e-12, 1)
+        of_truth = _of_truth(probability, truth)
         places = list(range(probability.shape[1]))
         return {
             "accuracy": float(np.mean(chosen == truth)),
@@ -100,3 +103,26 @@ class MulticlassTask(BaseTask):
             "log_loss": float(-np.log(of_truth).mean()),
             "calibration_error": calibration_error(probability.max(axis=1), chosen == truth),
         }
+
+    def resampled(
+        self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState
+    ) -> dict[str, Resampled]:
+        """Prepare every metric for rows that are drawn again; arguments as those of `scores`."""
+        truth = truth.astype(np.int64)
+        probability = prediction.astype(np.float64)
+        chosen = probability.argmax(axis=1)
+        return {
+            "accuracy": mean(chosen == truth),
+            "f1_macro": f1_macro(truth, chosen, probability.shape[1]),
+            "log_loss": mean(-np.log(_of_truth(probability, truth))),
+            "calibration_error": calibration(probability.max(axis=1), chosen == truth),
+        }
+
+    def constant(self, state: TaskState) -> np.ndarray[Any, Any]:
+        """Return the classes' shares of the training rows [1, classes]."""
+        return np.array([state["prevalence"]])
+
+
+def _of_truth(probability: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the probability that each row's true class was given, float64 [rows]."""
+    return np.asarray(np.clip(probability[np.arange(len(truth)), truth], 1e-12, 1))

@@ -1,7 +1,8 @@
 """A number.
 
 in      a number per row in the target's own unit, null = no label
-out     <task>.value [rows, 1], in the target's own unit
+out     <task>.value [rows, 1], in the target's own unit;
+        with `calibration.coverage`, <task>.lower and <task>.upper [rows, 1], the ends of an interval around it
 loss    squared or Huber error of the target standardised on the training rows, divided by the constant predictor's
 """
 
@@ -14,6 +15,7 @@ from pydantic import Field, model_validator
 
 from trunkline.errors import DataError
 from trunkline.tasks.base import BaseTask, Metric, TaskState
+from trunkline.tasks.metrics import Resampled, mean, r2, root_mean
 
 HUBER_DELTA = 1.0  # in training standard deviations
 
@@ -40,7 +42,9 @@ class RegressionTask(BaseTask):
         "mae": Metric(False, 0.0),
         "rmse": Metric(False, 0.0),
     }
-    output_names: ClassVar[tuple[str, ...]] = ("value",)
+    skill_metric: ClassVar[str] = "rmse"
+    skill_power: ClassVar[int] = 2  # squared error, whatever the training's loss
+    output_names: ClassVar[tuple[str, ...]] = ("value", "lower", "upper")
 
     @model_validator(mode="after")
     def _ordered(self) -> RegressionTask:
@@ -113,6 +117,21 @@ class RegressionTask(BaseTask):
             "mae": float(metrics.mean_absolute_error(truth, value)),
             "rmse": float(metrics.root_mean_squared_error(truth, value)),
         }
+
+    def resampled(
+        self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState
+    ) -> dict[str, Resampled]:
+        """Prepare every metric for rows that are drawn again; arguments as those of `scores`."""
+        truth, value = truth.astype(np.float64), prediction[:, 0].astype(np.float64)
+        return {
+            "r2": r2(truth, value),
+            "mae": mean(np.abs(truth - value)),
+            "rmse": root_mean((truth - value) ** 2),
+        }
+
+    def constant(self, state: TaskState) -> np.ndarray[Any, Any]:
+        """Return the mean of the training labels [1, 1], in the target's unit."""
+        return np.array([[state["mean"]]])
 
 
 def _huber(scaled: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -2,7 +2,7 @@
 
 <seed>.safetensors   weights, float32
 affinity.json        of the shared arm: how the tasks' gradients agreed, see training/affinity.py
-calibration.json     slope and shift of the logits, per seed and task
+calibration.json     per seed and task slope and shift of the outputs, and what makes the declared intervals and sets
 run.json             what was trained and how far; no clock, host or revision
 history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction)
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,14 @@ from trunkline.files import check_seal, read_json, seal, write_bytes, write_json
 from trunkline.nets.declarations import Trunk
 from trunkline.nets.network import Network, narrowed
 from trunkline.tasks import Task, TaskState
-from trunkline.tasks._modules import Correction, loss_targets
+from trunkline.tasks._modules import Correction, Region, loss_targets
 from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Rows
-from trunkline.training.calibrate import fit_correction
+from trunkline.training.calibrate import fit_corrections
 from trunkline.training.checkpoint import Checkpoints, identity
+from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, Monitor, Training
+from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
 
 
@@ -55,7 +57,7 @@ def train_arm(
     Args:
         arm: Tasks and recipe.
         encoded: The encoded rows.
-        calibration: How confidences are corrected.
+        calibration: How predictions are corrected, and which get an interval or a set.
         tune: Learning rates to try with the first seed; the best on the validation rows trains all. Empty: as declared.
         monitor: How often to look at whether the tasks' gradients agree; None, and with one task, never.
         seed: The project's seed.
@@ -70,6 +72,8 @@ def train_arm(
     train, validation = (as_rows(encoded.side(side), arm) for side in ("train", "validation"))
     chooses, calibrates = halves(len(validation.features), seed)
     selection, held = validation.subset(chooses), validation.subset(calibrates)
+    labels = {name: np.array(of_task[calibrates]) for name, of_task in encoded.side("validation").labels.items()}
+    refuse_too_few(arm.states, labels, calibration.coverage)
     facts, slot = _facts(arm, encoded, monitor, seed, threads), work / arm.name
 
     def fitted_with(rate: float, count: int, place: str, meter: AffinityMeter | None = None) -> list[Fitted]:
@@ -91,10 +95,10 @@ def train_arm(
     names = [f"{place}.safetensors" for place in range(len(fitted))]
     for name, of_seed in zip(names, fitted, strict=True):
         write_bytes(target / name, weight_bytes(of_seed.network))
-    corrections = [_corrections(arm, of_seed.network, held, calibration) for of_seed in fitted]
+    calibrated = [_calibrated(arm, of_seed.network, held, labels, calibration) for of_seed in fitted]
     write_json(
         target / "calibration.json",
-        {"version": 1, "kind": calibration.kind, "rows": len(calibrates), "corrections": corrections},
+        {"version": 1, "kind": calibration.kind, "rows": len(calibrates), **_by_part(calibrated)},
     )
     write_json(target / "run.json", _description(arm, threads, fitted, {"learning_rate": chosen, "trials": trials}))
     rows = [{"seed": place, **row} for place, of_seed in enumerate(fitted) for row in of_seed.history]
@@ -118,7 +122,8 @@ def shared_arm(
     weights = {name: task.weight for name, task in tasks.items()}
     encoder = encoded.encoder
     sizes = encoder.vocabulary_sizes
-    return Arm("shared", encoded.states, weights, encoder.features, sizes, trunk, balance, training)
+    penalties = _penalties(training, encoded)
+    return Arm("shared", encoded.states, weights, encoder.features, sizes, trunk, balance, training, penalties)
 
 
 def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, models: int = 1) -> Arm:
@@ -144,13 +149,25 @@ def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, mod
         trunk,
         EqualWeights(),
         training,
+        _penalties(training, encoded),
     )
+
+
+def penalised(training: Training, tasks: Collection[str]) -> list[str]:
+    """Return the columns whose groups the training of `tasks` looks at, one per fairness penalty on them."""
+    return [penalty.column for penalty in training.fairness if penalty.task in tasks]
+
+
+def _penalties(training: Training, encoded: Encoded) -> list[tuple[FairnessPenalty, int]]:
+    chosen = [penalty for penalty in training.fairness if penalty.task in encoded.states]
+    return [(penalty, len(encoded.groups[penalty.column])) for penalty in chosen]
 
 
 def as_rows(arrays: Arrays, arm: Arm) -> Rows:
     """Return a side's arrays with the targets of the arm's tasks."""
     targets = [loss_targets(state, arrays.labels[name]) for name, state in arm.states.items()]
-    groups = torch.zeros(len(arrays.features), 0, dtype=torch.int64)
+    seen = [torch.from_numpy(np.array(arrays.groups[penalty.column])) for penalty, _ in arm.penalties]
+    groups = torch.stack(seen, dim=1) if seen else torch.zeros(len(arrays), 0, dtype=torch.int32)
     return Rows(arrays.features, arrays.codes, torch.stack(targets, dim=1), groups)
 
 
@@ -169,6 +186,7 @@ class Trained:
     states: dict[str, TaskState]
     networks: list[Network]
     corrections: list[dict[str, Correction]]
+    regions: list[dict[str, Region]]
     best_seed: int
 
 
@@ -199,8 +217,10 @@ def load_arm(folder: Path, encoder: Encoder) -> Trained:
                 f"{folder}: was trained on other columns than data/encoded holds; run `trunkline run`"
             ) from fault
         networks.append(network.eval())
-    corrections = [{name: (slope, shift) for name, (slope, shift) in of.items()} for of in calibration["corrections"]]
-    return Trained(states, networks, corrections, int(run["best_seed"]))
+    corrections = [{name: Correction.from_json(held) for name, held in of.items()} for of in calibration["corrections"]]
+    fitted = calibration.get("regions", [{}] * len(networks))
+    regions = [{name: Region.from_json(held) for name, held in of.items()} for of in fitted]
+    return Trained(states, networks, corrections, regions, int(run["best_seed"]))
 
 
 def network_outputs(network: Network, features: np.ndarray[Any, Any], codes: np.ndarray[Any, Any]) -> torch.Tensor:
@@ -221,16 +241,17 @@ def halves(rows: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, 
     return np.sort(order[: rows // 2]), np.sort(order[rows // 2 :])
 
 
-def _corrections(arm: Arm, network: Network, rows: Rows, calibration: Calibration) -> dict[str, Correction]:
-    if calibration.kind == "none":
-        return dict.fromkeys(arm.states, (1.0, 0.0))
+def _calibrated(
+    arm: Arm, network: Network, rows: Rows, labels: dict[str, np.ndarray[Any, Any]], calibration: Calibration
+) -> tuple[dict[str, Correction], dict[str, Region]]:
     outputs = network_outputs(network, rows.features, rows.codes).numpy()
-    corrections, first = {}, 0
-    for column, (name, state) in enumerate(arm.states.items()):
-        last = first + state["outputs"]
-        corrections[name] = fit_correction(state, outputs[:, first:last], rows.targets[:, column].numpy())
-        first = last
-    return corrections
+    corrections = fit_corrections(arm.states, outputs, rows.targets.numpy(), calibration.kind)
+    return corrections, fit_regions(arm.states, corrections, outputs, labels, calibration.coverage)
+
+
+def _by_part(calibrated: list[tuple[dict[str, Correction], dict[str, Region]]]) -> dict[str, list[Any]]:
+    corrections, regions = (list(of_seeds) for of_seeds in zip(*calibrated, strict=True))
+    return {"corrections": corrections, **({"regions": regions} if any(regions) else {})}
 
 
 def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threads: int) -> dict[str, object]:
@@ -241,6 +262,7 @@ def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threa
         "weights": arm.weights,
         "declared": [part.model_dump(mode="json") for part in declared if part],
         "rows": read_json(encoded.folder / "features" / "manifest.json"),
+        "groups": encoded.groups,
         "labels": [read_json(encoded.folder / "labels" / f"{name}.json") for name in arm.states],
         "seed": seed,
         "threads": threads,

@@ -1,16 +1,23 @@
-"""Correct how sure a classification head is, on validation rows that chose nothing.
+"""Correct how sure a head is, and on request also its level, on validation rows that chose nothing.
 
-logit' = bias + slope (logit - bias) + shift, where bias is the training prevalence's logit. The slope is fitted
-together with an intercept, and the intercept is then thrown away: the validation period may be calmer or rougher
-than the one to come, and its level must not be folded into the model. What remains says only whether confidences
-are too far apart (slope below 1) or too close. The shift keeps the mean prediction what it was before.
+    output' = bias + slope (output - bias) + shift
 
-source  Platt 1999; temperature scaling, Guo et al. 2017, arXiv:1706.04599.
-Differs: the intercept is discarded, for the reason above.
+where bias is the logit of the training prevalence, and 0 for a number on its training scale.
+
+slope   The slope of the logits is fitted together with an intercept, and the intercept is then thrown away: the
+        validation period may be calmer or rougher than the one to come, and its level must not be folded into the
+        model. What remains says only whether confidences are too far apart (slope below 1) or too close. The shift
+        keeps the mean prediction what it was before. Numbers stay as they are.
+affine  The intercept stays too: the level becomes that of the validation rows, for every class its own. Numbers get
+        the scale and shift of least squares. For validation rows that are like the rows to come.
+
+source  Platt 1999; temperature scaling and its forms with intercepts, Guo et al. 2017, arXiv:1706.04599.
+Differs: `slope` discards the intercept, for the reason above; a multiclass head gets one slope for all classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,38 +25,78 @@ import numpy as np
 from trunkline.tasks._modules import Correction
 from trunkline.tasks.base import TaskState
 
+Array = np.ndarray[Any, Any]
+
 SLOPE_RANGE = (0.25, 4.0)
-FEWEST_ROWS = 50  # of each class; with fewer the slope is noise and stays 1
+FEWEST_ROWS = 50  # of each class, or of numbers; with fewer the fit is noise and the head stays as it is
 
 
-def fit_correction(state: TaskState, outputs: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> Correction:
+def fit_corrections(
+    states: Mapping[str, TaskState], outputs: Array, targets: Array, kind: str
+) -> dict[str, Correction]:
+    """Return slope and shift of every task.
+
+    Args:
+        states: The tasks' states by name, in the order of the heads.
+        outputs: The heads' outputs on the validation rows that chose nothing, float32 [rows, outputs].
+        targets: What the losses read, float32 [rows, tasks]; NaN = no label.
+        kind: "slope", "affine" or "none".
+    """
+    if kind == "none":
+        return dict.fromkeys(states, Correction())
+    heads = head_slices(states)
+    return {
+        name: fit_correction(state, outputs[:, heads[name]], targets[:, place], kind)
+        for place, (name, state) in enumerate(states.items())
+    }
+
+
+def head_slices(states: Mapping[str, TaskState]) -> dict[str, slice]:
+    """Return which of the outputs of all heads are a task's."""
+    ends = np.cumsum([state["outputs"] for state in states.values()]).tolist()
+    return {name: slice(end - state["outputs"], end) for (name, state), end in zip(states.items(), ends, strict=True)}
+
+
+def fit_correction(state: TaskState, outputs: Array, targets: Array, kind: str = "slope") -> Correction:
     """Return slope and shift of one task.
 
     Args:
         state: The task's state.
         outputs: The head's outputs, float [rows, outputs].
-        targets: float [rows]: 0/1, or the class's place; NaN = no label.
+        targets: What the loss reads, float [rows]: 0/1, the class's place, or a number on its training scale
+            (cut to `clip`); NaN = no label.
+        kind: "slope" or "affine".
 
     Returns:
-        The slope, within 0.25 to 4, and the shift; (1, 0) for numbers, and where a class has under 50 rows.
+        The slope, within 0.25 to 4, and the shift, one per class where the kind is affine and the classes are
+        several; (1, 0) for numbers where the kind is slope, and where a class has under 50 rows.
     """
     known = ~np.isnan(targets)
-    if state["kind"] == "regression" or not known.any():
-        return 1.0, 0.0
-    outputs, truth = outputs[known].astype(np.float64), targets[known].astype(np.int64)
-    if state["kind"] == "binary":
-        outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
-        bias = np.array([0.0, *state["bias"]])
-    else:
-        bias = np.array(state["bias"])
+    outputs, targets = outputs[known].astype(np.float64), targets[known]
+    if state["kind"] == "regression":
+        return _least_squares(outputs[:, 0], targets.astype(np.float64)) if kind == "affine" else Correction()
+    truth, binary = targets.astype(np.int64), state["kind"] == "binary"
+    bias = np.array([0.0, *state["bias"]] if binary else state["bias"])
     if np.bincount(truth, minlength=len(bias)).min() < FEWEST_ROWS:
-        return 1.0, 0.0
-    low, high = SLOPE_RANGE
-    slope = float(np.clip(_likeliest_slope(outputs - bias, bias, truth), low, high))
-    return slope, _level_shift(outputs[:, 1], bias[1], slope) if state["kind"] == "binary" else 0.0
+        return Correction()
+    if binary:
+        outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+    slope, intercepts = _likeliest(outputs - bias, bias, truth)
+    if kind == "affine":
+        return Correction(slope, intercepts[1] if binary else intercepts)
+    return Correction(slope, _level_shift(outputs[:, 1], bias[1], slope) if binary else 0.0)
 
 
-def _level_shift(logits: np.ndarray[Any, Any], bias: float, slope: float) -> float:
+def _least_squares(outputs: Array, targets: Array) -> Correction:
+    if len(targets) < FEWEST_ROWS:
+        return Correction()
+    mean, distance = outputs.mean(), outputs - outputs.mean()
+    spread = float(distance @ distance)
+    slope = float(np.clip(distance @ targets / spread, *SLOPE_RANGE)) if spread else 1.0
+    return Correction(slope, float(targets.mean() - slope * mean))
+
+
+def _level_shift(logits: Array, bias: float, slope: float) -> float:
     """Return the shift after which the mean probability is what it was without any correction."""
     from scipy.optimize import brentq
     from scipy.special import expit
@@ -58,12 +105,13 @@ def _level_shift(logits: np.ndarray[Any, Any], bias: float, slope: float) -> flo
     return float(brentq(lambda shift: expit(sloped + shift).mean() - level, -20.0, 20.0, xtol=1e-9))
 
 
-def _likeliest_slope(distance: np.ndarray[Any, Any], bias: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float:
+def _likeliest(distance: Array, bias: Array, truth: Array) -> tuple[float, tuple[float, ...]]:
+    """Return the slope and the intercepts under which the labels are likeliest; the first class's intercept is 0."""
     from scipy.optimize import minimize
 
     rows = np.arange(len(truth))
 
-    def loss(parameters: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
+    def loss(parameters: Array) -> tuple[float, Array]:
         logits = parameters[0] * distance + bias + np.concatenate([[0.0], parameters[1:]])
         logits -= logits.max(axis=1, keepdims=True)
         exponential = np.exp(logits)
@@ -74,4 +122,6 @@ def _likeliest_slope(distance: np.ndarray[Any, Any], bias: np.ndarray[Any, Any],
         return value, gradient
 
     start = np.concatenate([[1.0], np.zeros(len(bias) - 1)])
-    return float(minimize(loss, start, jac=True, method="L-BFGS-B").x[0])
+    bounds = [SLOPE_RANGE, *[(None, None)] * (len(bias) - 1)]
+    slope, *intercepts = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
+    return slope, (0.0, *intercepts)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trunkline.declared import Declared
+from trunkline.training.fairness import FairnessPenalty
 
 
 class EarlyStop(Declared):
@@ -49,6 +50,9 @@ class Training(Declared):
         "With early_stop always the best.",
     )
     early_stop: EarlyStop | None = Field(None, description="Default: train all epochs.")
+    fairness: list[FairnessPenalty] = Field(
+        [], description="Gaps between the groups of a sensitive column that training closes, in shared and alone."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: a CUDA GPU where there is one (with bfloat16 autocast), else the CPU."
     )

@@ -26,6 +26,8 @@ from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Batch, Rows, epoch_batches, steps_per_epoch
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
+from trunkline.training.fairness import FairnessPenalty
+from trunkline.training.penalties import Penalties
 
 START_ROWS = 20_000  # rows behind the check of the first losses; one batch is too few for a rare task
 START_RANGE = (0.8, 1.3)
@@ -46,6 +48,8 @@ class Arm:
     trunk: Trunk
     balance: Balance
     training: Training
+    penalties: list[tuple[FairnessPenalty, int]] = field(default_factory=list)
+    """Those on tasks of this arm, each with the number of groups of its column."""
 
 
 @dataclass
@@ -136,6 +140,8 @@ class _Trainer:
         for parameter in self.whole.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.members = [member(self.whole, place) for place in range(len(seeds))]
+        # Beside the learners: their price enters behind the balance, which must not weigh it as a task.
+        self.penalties = Penalties(arm.penalties, arm.states, len(seeds)).to(self.device)
         self.together = runs_whole(self.device)
         self.optimizer = self._optimizer()
         self.steps = steps_per_epoch(len(train.features), self.recipe.batch, self.recipe.shuffle_rows)
@@ -230,7 +236,7 @@ class _Trainer:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 outputs = learner.network(part.features, part.codes)
             found = self.losses(outputs.float(), part.targets)
-            learner.balance(found).sum().backward()
+            (learner.balance(found) + self.penalties(outputs.float(), part, places)).sum().backward()
             losses[places] = found.detach()
         norms = self._clip()
         if self.device.type == "cpu" and not torch.isfinite(norms[active]).all():
@@ -325,6 +331,7 @@ class _Trainer:
             "whole": self.whole.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
+            "penalties": self.penalties.state_dict(),
             "epoch": self.epoch,
             "meter": None if self.meter is None else self.meter.state_dict(),
             "fitted": [
@@ -335,6 +342,7 @@ class _Trainer:
     def _restore(self, saved: dict[str, Any]) -> None:
         self.whole.load_state_dict(saved["whole"])  # in place: the members see it
         self.optimizer.load_state_dict(saved["optimizer"])
+        self.penalties.load_state_dict(saved["penalties"])
         self.best, self.epoch = saved["best"], saved["epoch"]
         if self.meter is not None:
             self.meter.load_state_dict(saved["meter"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from trunkline.data.encode import Arrays, Encoded
-from trunkline.evaluation.score import compose, mean_scores, score_task, transfer
+from trunkline.evaluation.calibration import measure_coverage
+from trunkline.evaluation.evidence import Evidence
 from trunkline.nets.network import Network
 from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, Predict
 from trunkline.training.arm import Trained, load_arm, network_outputs
+from trunkline.training.conformal import region_arrays
 
 
 def predictions(trained: Trained, rows: Arrays) -> list[dict[str, np.ndarray[Any, Any]]]:
@@ -34,38 +36,51 @@ def _predictions(
     return {name: prediction.numpy() for name, prediction in zip(states, found, strict=True)}
 
 
-def evaluate_arms(
-    tasks: Mapping[str, Task], encoded: Encoded, shared: Path, alone: Path, threads: int
-) -> dict[str, Any]:
-    """Return reports/evaluation.json: every task's scores on the test rows, shared beside alone.
+def collect_evidence(
+    tasks: Mapping[str, Task], encoded: Encoded, trained: Trained, alone: Path, threads: int
+) -> list[Evidence]:
+    """Return what the verdicts rest on: both arms' predictions of every task on the test rows.
 
     Args:
         tasks: The declared tasks.
         encoded: The encoded rows.
-        shared: Folder of the shared arm.
+        trained: The shared arm.
         alone: Folder of the alone arms, one per task.
         threads: CPU threads.
+
     """
     torch.set_num_threads(threads)
     rows = encoded.side("test")
-    trained = load_arm(shared, encoded.encoder)
-    of_seeds = predictions(trained, rows)
-    judged = {}
-    for name, task in tasks.items():
-        state, labels = encoded.states[name], np.asarray(rows.labels[name])
-        of_alone = predictions(load_arm(alone / name, encoded.encoder), rows)
-        shared_scores, alone_scores = (
-            [score_task(task, state, labels, found[name]) for found in arm] for arm in (of_seeds, of_alone)
+    of_shared = predictions(trained, rows)
+    return [
+        Evidence(
+            name=name,
+            task=task,
+            state=encoded.states[name],
+            labels=np.asarray(rows.labels[name], dtype=np.float64),
+            shared=np.stack([found[name] for found in of_shared]),
+            alone=np.stack([found[name] for found in predictions(load_arm(alone / name, encoded.encoder), rows)]),
+            exported=trained.best_seed,
         )
-        judged[name] = {
-            "kind": task.kind,
-            "labelled": encoded.labelled[name],
-            **({"prevalence": state["prevalence"]} if "prevalence" in state else {}),
-            "primary": task.primary_metric,
-            "higher_is_better": task.metrics[task.primary_metric].higher_is_better,
-            "shared": mean_scores(shared_scores),
-            "alone": mean_scores(alone_scores),
-            "exported": shared_scores[trained.best_seed],
-            "transfer": transfer(task, mean_scores(shared_scores), mean_scores(alone_scores), len(of_seeds)),
-        }
-    return {"version": 1, "tasks": judged, "composite": compose(judged), "gates": [], "deployable": True}
+        for name, task in tasks.items()
+    ]
+
+
+def measured_coverage(trained: Trained, evidence: Sequence[Evidence]) -> dict[str, dict[str, Any]]:
+    """Return how often the exported seed's intervals and sets held the label, for the tasks that give one.
+
+    Args:
+        trained: The shared arm.
+        evidence: Its tasks on the test rows.
+    """
+    regions = trained.regions[trained.best_seed]
+    return {
+        each.name: measure_coverage(
+            each.state,
+            each.labels,
+            region_arrays(each.state, regions[each.name], each.shared[each.exported]),
+            regions[each.name].coverage,
+        )
+        for each in evidence
+        if each.name in regions
+    }

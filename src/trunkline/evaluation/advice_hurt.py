@@ -1,0 +1,115 @@
+"""Why sharing hurt a task: the first diagnosis that its figures fit, what distorts the other figures before those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trunkline.evaluation import clues
+from trunkline.evaluation.advice_case import Case, Said, setting
+from trunkline.evaluation.wording import count, score, signed
+
+NORM_RATIO = 30.0  # times that another task's gradient is longer, from which on a task is drowned
+
+
+def about_hurt(case: Case) -> Said:
+    """Return what to do about a task that sharing hurt."""
+    return next(said for rule in HURT if (said := rule(case)))
+
+
+def _not_normalised(case: Case) -> Said | None:
+    """Judge the scale of the losses first, because it distorts gradients and training losses too."""
+    if case.recipe.normalize != "off":
+        return None
+    louder = clues.louder(case.affinity, case.name)
+    far = f"; {_longer_gradient(louder)}" if louder and louder.figure > NORM_RATIO else ""
+    return Said(
+        "not_normalised",
+        f"Sharing hurt {case.name} while each loss counts in its target's own unit, so that a task with large numbers "
+        f"drowns the others{far}. First set {setting('training.normalize', 'constant')}, and judge all tasks again "
+        f"before anything else is changed.",
+        case.figures(normalize="off", **({"gradient_norm_ratio": louder.figure} if louder else {})),
+    )
+
+
+def _longer_gradient(louder: clues.Other) -> str:
+    return f"the gradient of {louder.name} is {count(round(louder.figure))} times as long as its own"
+
+
+def _drowned(case: Case) -> Said | None:
+    louder = clues.louder(case.affinity, case.name)
+    if louder is None or louder.figure <= NORM_RATIO:
+        return None
+    learned = setting("balance.kind", "uncertainty")
+    doubled = setting(f"tasks.{case.name}.weight", 2 * case.recipe.weights[case.name])
+    repair = f"{learned}, which learns how much each task may say" if case.recipe.balance == "equal" else doubled
+    return Said(
+        "drowned",
+        f"Sharing hurt {case.name}: although the losses are normalised, {_longer_gradient(louder)}. Set {repair}.",
+        case.figures(gradient_norm_ratio=louder.figure),
+    )
+
+
+def _conflict(case: Case) -> Said | None:
+    other = clues.opponent(case.affinity, case.name)
+    if other is None:
+        return None
+    return Said(
+        "conflict",
+        f"Sharing hurt {case.name}, and its gradients oppose those of {other.name} beyond chance (mean cosine "
+        f"{signed(other.cosine)}, t {signed(other.t)}): the trunk has no room for both. Set {case.wider}; "
+        f"{case.apart}.",
+        case.figures(opponent=other.name, mean_cosine=other.cosine, t=other.t),
+    )
+
+
+def _too_little_room(case: Case) -> Said | None:
+    train = clues.train_loss(case.history, case.name)
+    if train is None or train.gap <= 0:
+        return None
+    peace = ", while no other task's gradients oppose its own" if case.affinity else ""
+    return Said(
+        "too_little_room",
+        f"Sharing hurt {case.name}, and the shared model fits it worse than alone already on the training rows "
+        f"({_losses(train)}){peace}: the trunk lacks room or time. Set {case.wider} and {case.longer}; {case.apart}.",
+        case.figures(**_train_figures(train)),
+    )
+
+
+def _overfit(case: Case) -> Said | None:
+    train, few = clues.train_loss(case.history, case.name), clues.few_labels(case.evaluation["tasks"], case.name)
+    if train is None or (train.gap == 0 and not few):
+        return None
+    recipe = case.recipe
+    decay = setting("training.weight_decay", 10 * recipe.weight_decay or 0.001)
+    lower = setting(f"tasks.{case.name}.weight", recipe.weights[case.name] / 2)
+    why, first = (", as tasks with few labels do", f"{lower}, then ") if few else ("", "")
+    return Said(
+        "overfit",
+        f"Sharing hurt {case.name} on test rows though the shared model fits its training rows no worse than alone "
+        f"({_losses(train)}): it over-fits{why}. Try {first}{decay} or {case.quieter}.",
+        case.figures(**_train_figures(train), labels=clues.labels(case.task)),
+    )
+
+
+def _unexplained(case: Case) -> Said:
+    unmeasured = f"Set {setting('monitor.every', 20)} to see whether gradients oppose each other, and try"
+    begin = unmeasured if case.affinity is None and not case.recipe.every else "Try"
+    return Said(
+        "unexplained",
+        f"Sharing hurt {case.name}, and no figure says why. {begin}, one at a time and with the same seeds, "
+        f"{case.longer} and {case.wider}; {case.apart}.",
+        case.figures(),
+    )
+
+
+def _losses(train: clues.TrainLoss) -> str:
+    return f"loss {score(train.shared)} against {score(train.alone)}, where a constant prediction has 1"
+
+
+def _train_figures(train: clues.TrainLoss) -> dict[str, float]:
+    return {"train_loss_shared": train.shared, "train_loss_alone": train.alone}
+
+
+Rule = Callable[[Case], Said | None]
+HURT: tuple[Rule, ...] = (_not_normalised, _drowned, _conflict, _too_little_room, _overfit, _unexplained)
+"""What may have hurt a task, in the order in which it is looked for; the last always fits."""

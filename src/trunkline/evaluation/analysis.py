@@ -1,0 +1,60 @@
+"""What reports/analysis.json says of every task by itself, for the second half of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trunkline.evaluation import calibration
+from trunkline.evaluation.evidence import Evidence, TestRows
+from trunkline.evaluation.regret import checkpoint_regret
+from trunkline.evaluation.slices import slice_scores
+
+QUANTILES = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "largest": 1.0}
+
+
+def analyse(
+    evidence: Sequence[Evidence],
+    rows: TestRows,
+    slices: Sequence[str],
+    history: str,
+    kept: Sequence[int],
+    coverage: Mapping[str, Mapping[str, Any]],
+    seed: int,
+) -> dict[str, Any]:
+    """Return `tasks` of reports/analysis.json.
+
+    Args:
+        evidence: Every task on the test rows.
+        rows: What else is known of them; `columns` holds at least those of `slices`.
+        slices: Columns by whose values every task is scored.
+        history: Text of the shared arm's history.tsv.
+        kept: Epoch that the shared arm kept, from 1, per seed.
+        coverage: What `calibration.measure_coverage` found, by task; without those that ask for none.
+        seed: The project's seed.
+    """
+    return {
+        each.name: {
+            **({"labels": label_counts(each), **calibration.analyse(each, rows)} if each.known.any() else {}),
+            "slices": {column: slice_scores(each, rows.columns[column], rows.units, seed) for column in slices},
+            "checkpoint_regret": checkpoint_regret(history, each.name, kept),
+            **({"coverage": coverage[each.name]} if each.name in coverage else {}),
+        }
+        for each in evidence
+    }
+
+
+def label_counts(evidence: Evidence) -> dict[str, Any]:
+    """Return how the labels of the test rows are spread.
+
+    Returns:
+        "counts": rows by class, or of a number "quantiles": its least, 5 %, median, 95 % and largest, in its own unit.
+    """
+    labels = evidence.labels[evidence.known]
+    if evidence.state["kind"] == "regression":
+        return {"quantiles": {word: float(np.quantile(labels, share)) for word, share in QUANTILES.items()}}
+    words = evidence.state.get("classes", ["false", "true"])
+    counts = np.bincount(labels.astype(np.int64), minlength=len(words)).tolist()
+    return {"counts": dict(zip(words, counts, strict=True))}
