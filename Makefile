@@ -2,12 +2,13 @@
 # make test       set up .venv (once), then what CI runs: format, lint, types, import contracts, tests
 # make test-all   ... the slow tests too
 # make bench      measure against the goals and write docs/benchmarks.md; quiet machine, a few minutes
+# make experiments   worlds whose answer is known: does the verdict say it? Half an hour, mostly on flights
 
 SHELL := /bin/sh
 PYTHON := $(shell command -v python3 || command -v python)
 BIN := .venv/bin
 
-.PHONY: demo test test-all bench check setup clean
+.PHONY: demo test test-all bench experiments check setup clean
 
 demo: setup
 	@$(BIN)/python flows/pipeline.py
@@ -20,6 +21,9 @@ test-all: check
 
 bench: setup
 	@$(BIN)/python -m benchmarks
+
+experiments: setup
+	@$(BIN)/python -m benchmarks.experiments
 
 check: setup
 	@$(BIN)/ruff format --check --quiet . >/dev/null || { echo "Not formatted; run: $(BIN)/ruff format ."; exit 1; }

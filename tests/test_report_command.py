@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from trunkline.cli.report import SOURCES
 from trunkline.evaluation.report import render_report
 from trunkline.files import sha256, write_json, write_text
+from trunkline.stages import VERSIONED
 
 TASK = {
     "kind": "regression",
@@ -62,7 +62,7 @@ def left(tmp_path: Path) -> Path:
         write_json(tmp_path / "reports" / f"{name}.json", content)
     for name, text in HISTORY.items():
         write_text(tmp_path / "models" / ("shared" if name == "shared" else f"alone/{name}") / "history.tsv", text)
-    for path in SOURCES:
+    for path in VERSIONED:
         write_json(tmp_path / path, {"version": 1, "files": {}})
     return tmp_path
 
@@ -74,9 +74,9 @@ def call(root: Path) -> subprocess.CompletedProcess[str]:
 def test_the_page_is_made_again_from_what_a_run_left(left):
     done = call(left / "models")
     assert (done.returncode, done.stdout, done.stderr) == (0, "reports/report.html\n", "")
-    versions = {path: sha256(left / path) for path in SOURCES}
+    versions = {path.as_posix(): sha256(left / path) for path in VERSIONED}
     page = render_report(**FOUND, history=HISTORY, versions=versions)
-    assert versions[SOURCES[0]] in page
+    assert versions[VERSIONED[0].as_posix()] in page
     assert (left / "reports/report.html").read_text(encoding="utf-8") == page
 
 

@@ -21,7 +21,7 @@ INPUTS, LATENT = 12, 6
 
 
 def world(factor: float, rows: int = 4000, seed: int = 1) -> World:
-    """Return two targets of the same noise that read other hidden features, the second in a unit `factor` times as small."""
+    """Return two targets that read hidden features of their own, the second in a unit `factor` times as small."""
     draw = np.random.default_rng(seed)
     counts = (rows, 1000, 2000)
     inputs = draw.normal(size=(sum(counts), INPUTS))

@@ -31,6 +31,7 @@ ALONE = Path("models/alone")
 EXPORT = Path("models/export")
 CHECKPOINTS = Path(".trunkline/checkpoints")
 REPORTS = Path("reports")
+VERSIONED = (SPLIT / MANIFEST, SHARED / MANIFEST)  # what a report is made from, by their hashes
 
 
 def ingest(root: Path, project: Project) -> None:
@@ -179,8 +180,7 @@ def report_contents(root: Path) -> dict[str, Any]:
     found = {name: read_json(root / REPORTS / f"{name}.json") for name in ("evaluation", "analysis", "validation")}
     arms = {"shared": SHARED} | {task: ALONE / task for task in found["evaluation"]["tasks"]}
     history = {name: read_text(root / folder / "history.tsv") for name, folder in arms.items()}
-    sources = [SPLIT / MANIFEST, SHARED / MANIFEST]
-    versions = {path.as_posix(): sha256(root / path) for path in sources}
+    versions = {path.as_posix(): sha256(root / path) for path in VERSIONED}
     return found | {"history": history, "versions": versions}
 
 
