@@ -62,6 +62,7 @@ def few(**validation: Any) -> Project:
     content = params(**({"min_class_rows": 5} | validation))
     content["columns"] = {name: content["columns"][name] for name in FEW_COLUMNS}
     content["tasks"] = {name: content["tasks"][name] for name in FEW_TASKS}
+    content["evaluation"] = {}
     return parse_project(content)
 
 

@@ -112,7 +112,7 @@ def test_a_run_shows_stages_their_lines_and_the_way_on(finished_project):
     assert words[0][:2] == ["ingest", "cached"]
     assert words[1] == ["epoch", "1"]
     assert words[2][:2] == ["train", "ran"]
-    assert ["task", "metric", "alone", "shared", "gain", "verdict"] in words
+    assert ["task", "metric", "alone", "shared", "gain", "interval", "verdict"] in words
 
 
 def test_json_is_one_object_also_when_a_stage_fails(finished_project):

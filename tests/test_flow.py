@@ -115,7 +115,7 @@ def test_results_become_artifacts(flows, finished_project):
     write_json(finished_project.root / "reports/evaluation.json", {"tasks": {"b": task}, "deployable": True})
     (finished_project.root / "reports/report.html").write_text("report")
     assert run_flow(flows, finished_project).is_completed()
-    assert "| b | r2 | 0.4 | 0.5 | +0.1 | helped |" in artifact("verdicts")
+    assert "| b | r2 | 0.4 | 0.5 | +0.1 | - | helped |" in artifact("verdicts")
     assert "report.html" in artifact("report")
 
 
