@@ -22,9 +22,11 @@ from trunkline import stages
 from trunkline.data.encode import Encoded
 from trunkline.errors import ArtifactError, DataError
 from trunkline.files import read_json, sha256
-from trunkline.training.arm import as_rows, shared_arm, weight_bytes
+from trunkline.training.affinity import AffinityMeter
+from trunkline.training.arm import as_rows, penalised, shared_arm, weight_bytes
 from trunkline.training.batches import CHUNK, Rows, epoch_batches, steps_per_epoch
 from trunkline.training.checkpoint import Checkpoints
+from trunkline.training.declarations import Monitor
 from trunkline.training.fit import Arm, fit
 
 ROOT = Path(__file__).parents[1]
@@ -175,6 +177,68 @@ def test_batched_products_end_where_single_ones_do(tmp_path: Path, monkeypatch: 
     assert not torch.equal(of_whole[0].network.heads.weight, of_whole[1].network.heads.weight)
 
 
+GROUPED = {"kind": "demographic_parity", "task": "churn", "column": "city", "gap": 0.02, "rate": 0.5}
+
+
+def test_a_training_goes_on_with_all_that_it_remembers(tmp_path: Path) -> None:
+    """Weights, moments, what the balance and the fairness penalty learned, and the measurements of the gradients."""
+    changes = {"epochs": 4, "fairness": [GROUPED], "keep": "best"}
+    arm, train, selection = planted_arm(
+        tmp_path, data={"key": ["id"], "sensitive": ["city"]}, balance={"kind": "uncertainty"}, **changes
+    )
+    monitor = Monitor(every=2, lookahead=3)
+
+    def meter() -> AffinityMeter:
+        return AffinityMeter(list(arm.states), 2, monitor)
+
+    whole = meter()
+    undisturbed = fit(arm, train, selection, [5, 6], Checkpoints(tmp_path / "whole", "x"), quiet, whole)
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 2"):
+            raise KeyboardInterrupt  # after the second epoch, before its checkpoint
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(arm, train, selection, [5, 6], Checkpoints(tmp_path / "cut", "x"), stop, meter())
+    again = meter()
+    said: list[str] = []
+    resumed = fit(arm, train, selection, [5, 6], Checkpoints(tmp_path / "cut", "x"), said.append, again)
+    assert said[0] == "resumes after epoch 1/4"
+    for one, other in zip(undisturbed, resumed, strict=True):
+        assert weight_bytes(one.network) == weight_bytes(other.network)
+        assert one.history == other.history
+    assert again.result() == whole.result()
+
+
+def test_a_fairness_penalty_moves_the_task_it_is_about_in_both_arms_and_no_other(tmp_path: Path) -> None:
+    trained: dict[bool, dict[str, bytes]] = {}
+    for fair in (False, True):
+        root = tmp_path / str(fair)
+        root.mkdir()
+        changes = {"fairness": [GROUPED] if fair else [], "epochs": 2}
+        project = split_project(root, data={"key": ["id"], "sensitive": ["city"]}, training=changes)
+        run(root, project, "encode", "train", "baseline")
+        arms = ["shared", "alone/churn", "alone/spend"]
+        trained[fair] = {arm: (root / "models" / arm / "0.safetensors").read_bytes() for arm in arms}
+    moved = {arm for arm in trained[True] if trained[True][arm] != trained[False][arm]}
+    assert moved == {"shared", "alone/churn"}
+
+
+def test_training_never_opens_the_test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = split_project(tmp_path, 400, training={"epochs": 1}, alone={"tune": [0.01, 0.001]})
+    run(tmp_path, project, "encode")
+    opened: list[str] = []
+    side = Encoded.side
+
+    def noted(encoded: Encoded, name: str) -> Any:
+        opened.append(name)
+        return side(encoded, name)
+
+    monkeypatch.setattr(Encoded, "side", noted)
+    run(tmp_path, project, "train", "baseline")
+    assert set(opened) == {"train", "validation"}
+
+
 def test_a_learning_rate_is_tried_by_every_arm_and_chosen_on_validation_rows(tmp_path: Path) -> None:
     project = split_project(tmp_path, training={"seeds": 2, "epochs": 2}, alone={"tune": [1e-6, 0.01, 1e-5]})
     run(tmp_path, project, "encode", "train", "baseline")
@@ -221,10 +285,12 @@ def test_a_task_alone_is_trained_as_if_the_others_were_not_there(tmp_path: Path)
     assert sha256(path) == before
 
 
-def planted_arm(root: Path, **recipe: Any) -> tuple[Arm, Rows, Rows]:
-    project = split_project(root, 600, training=recipe)
+def planted_arm(
+    root: Path, data: dict[str, Any] | None = None, balance: dict[str, Any] | None = None, **recipe: Any
+) -> tuple[Arm, Rows, Rows]:
+    project = split_project(root, 600, training=recipe, data=data or {}, balance=balance or {"kind": "equal"})
     run(root, project, "encode")
-    encoded = Encoded(root / "data" / "encoded", list(project.tasks))
+    encoded = Encoded(root / "data" / "encoded", list(project.tasks), penalised(project.training, project.tasks))
     arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training)
     return arm, *(as_rows(encoded.side(side), arm) for side in ("train", "validation"))
 

@@ -29,7 +29,7 @@ class Finding(NamedTuple):
     def bound(self) -> str:
         """The accepted range in words."""
         if self.low == self.high:
-            return f"= {self.low:g}"
+            return f"= {self.low:.3g}"
         if self.low == float("-inf"):
-            return f"<= {self.high:g}"
-        return f">= {self.low:g}" if self.high == float("inf") else f"{self.low:g} to {self.high:g}"
+            return f"<= {self.high:.3g}"
+        return f">= {self.low:.3g}" if self.high == float("inf") else f"{self.low:.3g} to {self.high:.3g}"

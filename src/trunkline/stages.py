@@ -8,7 +8,7 @@ Each function imports its room when it is called, so that a stage pays only for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from trunkline.project import Project
 
 if TYPE_CHECKING:
     from trunkline.data.encode import Encoded
+    from trunkline.evaluation.advice_case import Recipe
     from trunkline.training.declarations import Monitor
     from trunkline.training.fit import Arm
 
@@ -129,7 +130,6 @@ def evaluate(root: Path, project: Project) -> None:
     """Score shared and alone on the test rows, say what sharing did, and write the report."""
     from trunkline.data.encode import Encoded
     from trunkline.evaluation.advice import advise
-    from trunkline.evaluation.advice_case import Recipe
     from trunkline.evaluation.affinity import analyse_affinity
     from trunkline.evaluation.analysis import analyse
     from trunkline.evaluation.fairness import judge_fairness
@@ -140,15 +140,14 @@ def evaluate(root: Path, project: Project) -> None:
     from trunkline.training.judge import collect_evidence, measured_coverage
 
     _remove_strangers(root / ALONE, set(project.tasks))
-    declared, sensitive, training = project.evaluation, project.data.sensitive, project.training
+    declared, sensitive = project.evaluation, project.data.sensitive
     encoded = Encoded(root / ENCODED, list(project.tasks))
     trained = load_arm(root / SHARED, encoded.encoder)
     evidence = collect_evidence(project.tasks, encoded, trained, root / ALONE, project.threads)
     rows = read_test_rows(root / SPLIT, project.split, [*declared.slices, *sensitive])
     fairness = judge_fairness(evidence, rows, sensitive, declared.draws, project.seed)
     evaluation = evaluate_evidence(evidence, rows, declared, project.seed, encoded.labelled, fairness)
-    arms = {"shared": SHARED} | {task: ALONE / task for task in project.tasks}
-    history = {name: read_text(root / folder / "history.tsv") for name, folder in arms.items()}
+    history = _histories(root, project.tasks)
     kept = [seed["kept_epoch"] for seed in read_json(root / SHARED / "run.json")["seeds"]]
     affinity = root / SHARED / "affinity.json"
     coverage = measured_coverage(trained, evidence)
@@ -158,18 +157,7 @@ def evaluate(root: Path, project: Project) -> None:
         "affinity": analyse_affinity(read_json(affinity)) if affinity.exists() else None,
         "fairness": fairness,
     }
-    recipe = Recipe(
-        normalize=training.normalize,
-        keep="best" if training.early_stop else training.keep,
-        epochs=training.epochs,
-        weight_decay=training.weight_decay,
-        width=project.trunk.widths[0],
-        dropout=project.trunk.dropout,
-        balance=project.balance.kind,
-        every=project.monitor.every,
-        weights={name: task.weight for name, task in project.tasks.items()},
-    )
-    evaluation["advice"] = advise(evaluation, analysis, history, recipe)
+    evaluation["advice"] = advise(evaluation, analysis, history, _recipe(project))
     write_json(root / REPORTS / "evaluation.json", evaluation)
     write_json(root / REPORTS / "analysis.json", analysis)
     write_text(root / REPORTS / "report.html", render_report(**report_contents(root)))
@@ -178,8 +166,7 @@ def evaluate(root: Path, project: Project) -> None:
 def report_contents(root: Path) -> dict[str, Any]:
     """Return all that the report shows, as the stages left it, under the names that `render_report` gives it."""
     found = {name: read_json(root / REPORTS / f"{name}.json") for name in ("evaluation", "analysis", "validation")}
-    arms = {"shared": SHARED} | {task: ALONE / task for task in found["evaluation"]["tasks"]}
-    history = {name: read_text(root / folder / "history.tsv") for name, folder in arms.items()}
+    history = _histories(root, found["evaluation"]["tasks"])
     versions = {path.as_posix(): sha256(root / path) for path in VERSIONED}
     return found | {"history": history, "versions": versions}
 
@@ -199,6 +186,30 @@ def export(root: Path, project: Project) -> None:
     )  # fmt: skip
     hashes = {"data_sha256": data_hash(root / SPLIT), "params_sha256": params_hash(root / SHARED)}
     exporter.write(root / SPLIT, root / EXPORT, read_json(root / REPORTS / "evaluation.json"), hashes)
+
+
+def _histories(root: Path, tasks: Iterable[str]) -> dict[str, str]:
+    """Return the text of history.tsv of the shared arm, under "shared", and of each task's own, under its name."""
+    arms = {"shared": SHARED} | {task: ALONE / task for task in tasks}
+    return {name: read_text(root / folder / "history.tsv") for name, folder in arms.items()}
+
+
+def _recipe(project: Project) -> Recipe:
+    """Return the settings that advice may ask to change."""
+    from trunkline.evaluation.advice_case import Recipe
+
+    training = project.training
+    return Recipe(
+        normalize=training.normalize,
+        keep="best" if training.early_stop else training.keep,
+        epochs=training.epochs,
+        weight_decay=training.weight_decay,
+        width=project.trunk.widths[0],
+        dropout=project.trunk.dropout,
+        balance=project.balance.kind,
+        every=project.monitor.every,
+        weights={name: task.weight for name, task in project.tasks.items()},
+    )
 
 
 def _train(arm: Arm, encoded: Encoded, project: Project, monitor: Monitor | None, root: Path, target: Path) -> None:
