@@ -56,7 +56,7 @@ def _params(tasks: int, width: int) -> dict[str, Any]:
         "tasks": dict(list(TASKS.items())[:tasks]),
         "split": {"kind": "random"},
         "trunk": {"width": width, "depth": 2, "dropout": 0.2},
-        "training": {"epochs": 1, "device": "cpu"},
+        "training": {"epochs": 1, "seeds": 2, "device": "cpu"},
         "export": {"parity_rows": 1000},
     }
 

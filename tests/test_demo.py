@@ -46,7 +46,8 @@ def lay_down(root: Path) -> Path:
         pq.write_table(sample(month, 250), root / "data" / "incoming" / f"flights-2013-{month:02d}.parquet")
     content = params(min_class_rows=5, drift={"min_rows": 200, "odds": 1000.0, "unseen": 0.5})
     content["trunk"] |= {"width": 32, "depth": 1}
-    content["training"] |= {"epochs": 2, "batch": 128}
+    content["training"] |= {"epochs": 2, "batch": 128, "seeds": 2}
+    content["evaluation"] |= {"draws": 200}
     content["export"] |= {"parity_rows": 300}
     with open(root / "params.yaml", "w") as handle:
         YAML().dump(content, handle)
@@ -119,7 +120,7 @@ def test_a_change_of_one_task_reruns_only_its_own_baseline(copied: Path) -> None
 def test_a_task_that_is_gone_leaves_no_model(copied: Path) -> None:
     text = (copied / "params.yaml").read_text()
     content: dict[str, Any] = YAML(typ="safe").load(text)
-    del content["tasks"]["air_time"]
+    del content["tasks"]["air_time"], content["evaluation"]["gates"]["air_time"]
     with open(copied / "params.yaml", "w") as handle:
         YAML().dump(content, handle)
     call(copied, "trunkline", "run")

@@ -139,7 +139,8 @@ def _of_evaluation(project: Project) -> Iterator[str]:
     for section, names in named.items():
         for name in names:
             if name not in project.tasks:
-                yield f"{section}: '{name}' is no task{did_you_mean(name, project.tasks)}"
+                hint = did_you_mean(name, project.tasks) or "; take it out, or declare the task"
+                yield f"{section}: '{name}' is no task{hint}"
     for name, gates in evaluation.gates.items():
         if name in project.tasks:
             yield from gate_problems(name, project.tasks[name], gates, project.data.sensitive)
