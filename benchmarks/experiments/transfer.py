@@ -41,7 +41,7 @@ def run() -> list[Finding]:
     found = []
     for name, wanted in (("related", 1.0), ("unrelated", -1.0)):
         planted = world(name == "related", seed=3)
-        project = declared(planted, {}, training={"epochs": 12, "batch": 256})
+        project = declared(planted, {}, training={"epochs": 8, "batch": 256})
         with tempfile.TemporaryDirectory() as folder:
             task = judge(Path(folder), planted, project)["tasks"]["target"]
         alone, shared = task["alone"]["r2"], task["shared"]["r2"]
