@@ -47,6 +47,7 @@ def task(verdict: str = "equivalent", gain: float | None = 0.001, **changes: Any
         "margin": 0.0025,
         "needs": None,
         "seeds_needed": None,
+        "row_deviation": 0.002,
     }
     return {
         "kind": "binary",
@@ -291,9 +292,9 @@ def test_an_open_verdict_asks_for_what_would_decide_it(open_task, diagnosis):
 
 
 def test_the_rows_asked_for_would_show_a_gain_of_the_margin():
-    (found,) = advice(evaluation(arr60=task("inconclusive", gain=0.0, interval=[-0.01, 0.01], needs="rows")))
+    (found,) = advice(evaluation(arr60=task("inconclusive", gain=0.0, row_deviation=0.005, needs="rows")))
     needed = found["because"]["test_rows_needed"]
-    error = 0.01 / 1.96 * (ROWS["test"] / needed) ** 0.5  # a standard error falls with the root of the rows
+    error = 0.005 * (ROWS["test"] / needed) ** 0.5  # a standard error falls with the root of the rows
     assert 0.0025 / error == pytest.approx(2.8, rel=0.03)  # 2.8 of them are found in 80 % of the cases
 
 

@@ -180,6 +180,14 @@ def test_copies_of_a_row_are_one_witness_where_they_are_one_group() -> None:
     assert by_row == pytest.approx(by_group / 2, rel=0.15)
 
 
+def test_a_handful_of_groups_tells_no_interval() -> None:
+    known = evidence(rows=400)
+    few, enough = (replicate(known, np.arange(400) % groups, 200, 1) for groups in (9, 10))
+    assert few.of_exported("r2").interval() is None
+    assert few.over_seeds(few.shared["r2"] - few.alone["r2"]).interval() is None
+    assert enough.of_exported("r2").interval() is not None
+
+
 def test_draws_without_the_metric_are_left_out_and_counted_and_too_many_leave_no_interval() -> None:
     values = np.linspace(0, 1, 100)
     few, many = (np.where(np.arange(100) < lost, np.nan, values) for lost in (5, 6))

@@ -18,6 +18,7 @@ from world import PARAMS, split_project
 from trunkline import stages
 from trunkline.columns import KINDS
 from trunkline.columns.timestamp import MISSING_TIME
+from trunkline.data.encode import Encoded
 from trunkline.errors import GateError
 from trunkline.export.graph import Model
 from trunkline.export.parity import boundary_feeds, check_parity
@@ -239,6 +240,24 @@ def test_scores_that_the_file_does_not_reach_stop_the_export(exported: Path, tmp
     with pytest.raises(GateError, match=r"task 'churn': the ONNX file scores roc_auc"):
         stages.export(root, load_project(root))
     assert not (root / "models" / "export").exists()
+
+
+def test_a_task_that_no_test_row_judges_is_exported_without_a_score(tmp_path: Path) -> None:
+    changes = {"calibration": {"coverage": {"spend": 0.8}}, "training": {"epochs": 1, "seeds": 1}}
+    project = split_project(tmp_path, 600, **changes)
+    stages.encode(tmp_path, project)
+    path = tmp_path / "data" / "encoded" / "labels" / "spend.npy"
+    labels, described = np.load(path), read_json(path.with_suffix(".json"))
+    labels[-len(Encoded(tmp_path / "data" / "encoded", ["spend"]).side("test")) :] = np.nan
+    np.save(path, labels)
+    write_json(path.with_suffix(".json"), described | {"sha256": sha256(path)})
+    stages.train(tmp_path, project)
+    for task in project.tasks:
+        stages.baseline(tmp_path, project, task)
+    stages.evaluate(tmp_path, project)
+    stages.export(tmp_path, project)
+    assert "| spend |" in (tmp_path / "models" / "export" / "MODEL_CARD.md").read_text()
+    assert read_json(tmp_path / "models" / "export" / "card.json")["tasks"]["spend"]["exported"]["r2"] is None
 
 
 @pytest.mark.parametrize("kept", [["age"], ["city"], ["since"]])

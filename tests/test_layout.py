@@ -101,7 +101,7 @@ def params_read(stage: str) -> set[str]:
             seen.add(name)
             todo += [n.id for n in ast.walk(functions[name]) if isinstance(n, ast.Name) and n.id in functions]
     text = "\n".join(ast.unparse(functions[name]) for name in seen)
-    return set(re.findall(r"\bproject\.((?:data\.)?[a-z_]+)", text))
+    return set(re.findall(r"\bproject\.((?:data\.)?[a-z_]+(?:\.kind)?)", text))
 
 
 @every_stage

@@ -6,14 +6,17 @@ import copy
 import datetime as dt
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from trunkline.errors import ParamsError
+from trunkline.pipeline.sections import refuse_missing_sections
 from trunkline.project import Project, load_project, parse_project, read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -210,6 +213,20 @@ def test_every_setting_has_a_description() -> None:
     for name, part in schema["$defs"].items():
         for setting, described in part.get("properties", {}).items():
             assert setting == "kind" or "description" in described or "$ref" in described, f"{name}.{setting}"
+
+
+def test_a_section_that_a_stage_reads_and_params_lack_is_named_with_its_default(tmp_path: Path) -> None:
+    content = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    del content["alone"], content["data"]["sensitive"], content["threads"]
+    with open(tmp_path / "params.yaml", "w") as handle:
+        YAML(typ="safe").dump(content, handle)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    with pytest.raises(ParamsError) as caught:
+        refuse_missing_sections(tmp_path)
+    named = str(caught.value).splitlines()[1:]
+    assert sorted(named) == ['  alone: {"match": "width", "tune": []}', "  data: {sensitive: []}", "  threads: 1"]
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    refuse_missing_sections(tmp_path)
 
 
 def test_every_key_of_the_demos_params_has_its_comment() -> None:

@@ -224,6 +224,15 @@ def test_a_fairness_penalty_moves_the_task_it_is_about_in_both_arms_and_no_other
     assert moved == {"shared", "alone/churn"}
 
 
+def test_a_task_without_a_validation_label_says_nothing_and_does_not_pass_for_perfect(tmp_path: Path) -> None:
+    arm, train, selection = planted_arm(tmp_path, epochs=1)
+    place = list(arm.states).index("spend")
+    selection.targets[:, place] = torch.nan
+    (row,) = fit(arm, train, selection, [5], Checkpoints(tmp_path / "all", "x"), quiet)[0].history
+    assert np.isnan(row["validation.spend"])
+    assert row["composite"] == pytest.approx(1 - (row["validation.churn"] + row["validation.plan"]) / 2, abs=1e-6)
+
+
 def test_training_never_opens_the_test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = split_project(tmp_path, 400, training={"epochs": 1}, alone={"tune": [0.01, 0.001]})
     run(tmp_path, project, "encode")

@@ -53,4 +53,6 @@ def test_the_refusal_names_as_many_gates_as_one_line_holds(failed: int, said: st
 
 
 def test_a_model_whose_gates_passed_is_deployable() -> None:
-    assert deployable_line(evaluation(["a"])) == "Deployable: yes"
+    content = evaluation(["a"])
+    assert deployable_line(content | {"gates": [{"passed": True}]}) == "Deployable: yes"
+    assert deployable_line(content | {"gates": []}) == "Deployable: yes (no gate is declared)"

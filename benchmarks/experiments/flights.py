@@ -34,13 +34,16 @@ def repeated(root: Path) -> list[Finding]:
 
 
 def raw_losses(root: Path) -> list[Finding]:
-    """Train on losses in minutes: two tasks must come out hurt, and the first advice must be to normalise."""
+    """Train on losses in minutes: two tasks must come out hurt, a third no longer helped, and the first advice must be to normalise."""
     evaluation = _judged(root, {"training": {"normalize": "off"}})
     found = []
-    for name in ("cancelled", "arr60"):
+    for name in ("cancelled", "arr15"):
         transfer = evaluation["tasks"][name]["transfer"]
         what = f"losses in minutes: gain of {name}, {transfer['verdict']}"
         found.append(Finding(what, transfer["gain"] if transfer["verdict"] == "hurt" else float("nan"), -1, 0))
+    lost = evaluation["tasks"]["arr60"]["transfer"]
+    what = f"losses in minutes: gain of arr60, {lost['verdict']}; normalised it is helped"
+    found.append(Finding(what, lost["gain"] if lost["verdict"] != "helped" else float("nan"), -1, 0.002))
     first = evaluation["advice"][0]["says"]
     named = float("training.normalize" in first)
     return [*found, Finding("the first advice names training.normalize", named, 1, 1)]

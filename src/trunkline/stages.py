@@ -18,7 +18,7 @@ from trunkline.project import Project
 if TYPE_CHECKING:
     from trunkline.data.encode import Encoded
     from trunkline.evaluation.advice_case import Recipe
-    from trunkline.training.declarations import Monitor
+    from trunkline.training.declarations import Calibration, Monitor
     from trunkline.training.fit import Arm
 
 INCOMING = Path("data/incoming")
@@ -112,18 +112,21 @@ def train(root: Path, project: Project) -> None:
 
     encoded = Encoded(root / ENCODED, list(project.tasks), penalised(project.training, project.tasks))
     arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training)
-    _train(arm, encoded, project, project.monitor, root, root / SHARED)
+    _train(arm, encoded, project, project.calibration, project.monitor, root, root / SHARED)
 
 
 def baseline(root: Path, project: Project, task: str) -> None:
     """Fit one task alone, by the same recipe."""
     from trunkline.data.encode import Encoded
     from trunkline.training.arm import alone_arm, penalised
+    from trunkline.training.declarations import Calibration
 
     encoded = Encoded(root / ENCODED, [task], penalised(project.training, [task]))
     models = read_json(root / ENCODED / "alone.json")["models"]
     arm = alone_arm(task, encoded, project.trunk, project.training, models)
-    _train(arm, encoded, project, None, root, root / ALONE / task)
+    # An interval or a set is the exported model's: what coverage is asked for changes nothing here.
+    calibration = Calibration(kind=project.calibration.kind)
+    _train(arm, encoded, project, calibration, None, root, root / ALONE / task)
 
 
 def evaluate(root: Path, project: Project) -> None:
@@ -212,11 +215,19 @@ def _recipe(project: Project) -> Recipe:
     )
 
 
-def _train(arm: Arm, encoded: Encoded, project: Project, monitor: Monitor | None, root: Path, target: Path) -> None:
+def _train(
+    arm: Arm,
+    encoded: Encoded,
+    project: Project,
+    calibration: Calibration,
+    monitor: Monitor | None,
+    root: Path,
+    target: Path,
+) -> None:
     from trunkline.training.arm import train_arm
 
     train_arm(
-        arm, encoded, project.calibration, project.alone.tune, monitor, project.seed, project.threads,
+        arm, encoded, calibration, project.alone.tune, monitor, project.seed, project.threads,
         target, root / CHECKPOINTS, _progress,
     )  # fmt: skip
 

@@ -39,10 +39,13 @@ def check(
 
 def find_faults(root: Path) -> list[Finding]:
     """Return every fault that shows without reading a row; a remark where there is none."""
+    from trunkline.pipeline.sections import DVC_YAML, refuse_missing_sections
     from trunkline.project import load_project
 
     try:
         project = load_project(root)
+        if (root / DVC_YAML).exists():
+            refuse_missing_sections(root)
     except TrunklineError as fault:
         return [Finding(fault.code, str(fault))]
     sizes = f"params.yaml: {len(project.columns)} columns, {len(project.tasks)} tasks: no fault found"

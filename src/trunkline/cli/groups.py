@@ -52,6 +52,8 @@ def _suggested(root: Path, project: Project) -> dict[str, Any]:
     """
     from trunkline.files import read_json
 
+    if len(project.tasks) == 1:
+        raise ParamsError("params.yaml: tasks: there is one task only, so there is nothing to group")
     affinity = read_json(root / ANALYSIS).get("affinity")
     if not affinity:
         raise ParamsError(
@@ -144,7 +146,7 @@ def _train(root: Path, project: Project, group: tuple[str, ...]) -> Path:
 
     from trunkline import stages
     from trunkline.data.encode import Encoded
-    from trunkline.training.arm import shared_arm, train_arm
+    from trunkline.training.arm import penalised, shared_arm, train_arm
     from trunkline.training.groups import is_trained
 
     folder, words = root / WORK / _identity(root, project, group), " + ".join(group)
@@ -152,7 +154,7 @@ def _train(root: Path, project: Project, group: tuple[str, ...]) -> Path:
         _progress(f"{words}: trained before")
         return folder
     _progress(f"{words}: trains")
-    encoded = Encoded(root / stages.ENCODED, list(group))
+    encoded = Encoded(root / stages.ENCODED, list(group), penalised(project.training, group))
     tasks = {name: project.tasks[name] for name in group}
     arm = shared_arm(tasks, encoded, project.trunk, project.balance, project.training)
     train_arm(

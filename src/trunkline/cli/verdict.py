@@ -116,7 +116,7 @@ def deployable_line(evaluation: dict[str, Any]) -> str:
     from trunkline.evaluation.wording import broken_gate
 
     if evaluation.get("deployable"):
-        return "Deployable: yes"
+        return "Deployable: yes" if evaluation.get("gates") else "Deployable: yes (no gate is declared)"
     failed = [broken_gate(gate) for gate in evaluation.get("gates") or [] if not gate.get("passed")]
     for shown in range(len(failed), 1, -1):
         if len(line := _refusal(failed, shown)) <= COLUMNS:

@@ -265,6 +265,7 @@ class Encoded:
         states: Of each task what was learned from its training labels.
         labelled: Of each task the rows with a label, per side.
         groups: Of each sensitive column the names of its groups.
+        group_seals: And the sha256 of the rows' groups.
 
     Raises:
         ArtifactError: An array is missing or was altered.
@@ -287,6 +288,9 @@ class Encoded:
         self.groups: dict[str, list[str]] = {
             column: read_json(folder / "groups" / f"{stem}.json")["groups"]
             for column, stem in self._group_files.items()
+        }
+        self.group_seals: dict[str, str] = {
+            column: sha256(folder / "groups" / f"{stem}.npy") for column, stem in self._group_files.items()
         }
 
     def side(self, name: str) -> Arrays:

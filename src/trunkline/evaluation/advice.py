@@ -117,9 +117,8 @@ def _too_many_seeds(case: Case) -> Said:
 def _more_rows(case: Case) -> Said:
     """Ask for as many test rows as would show a gain of the size seen, or of the margin where that is larger."""
     transfer, rows = case.transfer, case.task["labelled"]["test"]
-    half = (transfer["interval"][1] - transfer["interval"][0]) / 2
-    size = max(transfer["margin"], abs(transfer["gain"])) or half
-    needed = _rounded(max(2 * rows, rows * (POWER / 1.96 * half / size) ** 2))
+    size = max(transfer["margin"], abs(transfer["gain"])) or transfer["row_deviation"]
+    needed = _rounded(max(2 * rows, rows * (POWER * transfer["row_deviation"] / size) ** 2))
     return Said(
         "more_rows",
         f"{_open(case)} More trainings would not decide it: judge on more labelled test rows, some {count(needed)} in "

@@ -29,6 +29,7 @@ from trunkline.tasks.metrics import Panel, Resampled
 
 LEVEL = 0.95
 DESCRIPTIVE_DRAWS = 400  # for metrics that decide nothing
+FEWEST_UNITS = 10  # behind the labelled rows; fewer drawn again say nothing of the world
 MOST_LOST = 0.05  # share of draws without the metric up to which the others make an interval
 CELLS = 4_000_000  # counts held at once: draws x rows
 
@@ -184,7 +185,14 @@ def replicate(evidence: Evidence, units: Array, draws: int, seed: int) -> Replic
             decides.append(always(of_task))
             if wanted := max(0, DESCRIPTIVE_DRAWS - sum(found.shape[1] for found in more)):
                 more.append(described(of_task[:wanted]))
-    return _named(evidence, np.concatenate(decides, axis=1), np.concatenate(more, axis=1), seed)
+    # With too few units no draw counts, so that no figure has an interval.
+    weight = 1.0 if enough_units(units[known]) else math.nan
+    return _named(evidence, np.concatenate(decides, axis=1) * weight, np.concatenate(more, axis=1) * weight, seed)
+
+
+def enough_units(units: Array) -> bool:
+    """Return whether so many units stand behind some rows, int [rows], that drawing them again tells their chance."""
+    return len(np.unique(units)) >= FEWEST_UNITS
 
 
 def _panels(evidence: Evidence) -> tuple[Panel, Panel]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trunkline.evaluation.bootstrap import Spread, draw_rows, draw_seeds
+from trunkline.evaluation.bootstrap import Spread, draw_rows, draw_seeds, enough_units
 from trunkline.evaluation.evidence import Array, Evidence
 from trunkline.tasks.metrics import Panel
 
@@ -77,7 +77,8 @@ def _spread(of_held: Array, held: Array) -> Array:
 
 
 def _ranges(numbers: Array) -> Iterator[Group]:
-    ends = np.unique(np.quantile(numbers, np.linspace(0, 1, RANGES + 1)))
+    finite = numbers[np.isfinite(numbers)]
+    ends = np.unique(np.quantile(finite, np.linspace(0, 1, RANGES + 1)))
     place = np.clip(np.searchsorted(ends, numbers, side="right") - 1, 0, len(ends) - 2)
     for at, (low, high) in enumerate(itertools.pairwise(ends)):
         yield Group(f"{low:.4g} to {high:.4g}", place == at)
@@ -103,9 +104,8 @@ def _score(evidence: Evidence, group: Group, units: Array, seed: int) -> dict[st
     found: dict[str, Any] = {"value": group.value, "rows": int(rows.sum()), "pooled": group.pooled}
     if found["rows"] < FEWEST_ROWS:
         return found | {"small": True, "shared": None, "alone": None, "gain": None, "interval": None}
-    draws = DRAWS if evidence.seeds > 1 else 0
-    counts = np.concatenate([np.ones((1, found["rows"]), dtype=np.uint8), *draw_rows(units[rows], draws, seed)])
-    shared, alone = (_primary(evidence, arm, rows, counts) for arm in (evidence.shared, evidence.alone))
+    draws = DRAWS if evidence.seeds > 1 and enough_units(units[rows]) else 0
+    shared, alone = (_primary(evidence, arm, rows, units, draws, seed) for arm in (evidence.shared, evidence.alone))
     metric = evidence.task.metrics[evidence.task.primary_metric]
     gains = (shared - alone) * (1.0 if metric.higher_is_better else -1.0)
     return found | {
@@ -117,11 +117,18 @@ def _score(evidence: Evidence, group: Group, units: Array, seed: int) -> dict[st
     }
 
 
-def _primary(evidence: Evidence, predictions: Array, rows: Array, counts: Array) -> Array:
-    """Return the primary metric of each training on each draw, float64 [draws, seeds]."""
+def _primary(evidence: Evidence, predictions: Array, rows: Array, units: Array, draws: int, seed: int) -> Array:
+    """Return each training's primary metric on the rows as they are, then on each draw, float64 [1 + draws, seeds]."""
+    from threadpoolctl import threadpool_limits
+
     task, labels = evidence.task, evidence.labels[rows]
-    prepared = [task.resampled(labels, of_seed[rows], evidence.state)[task.primary_metric] for of_seed in predictions]
-    return np.asarray(Panel(prepared)(counts).T)
+    panel = Panel(
+        [task.resampled(labels, of_seed[rows], evidence.state)[task.primary_metric] for of_seed in predictions]
+    )
+    with threadpool_limits(1, user_api="blas"):
+        blocks = [np.ones((1, len(labels)), dtype=np.uint8)]
+        found = [panel(counts) for counts in itertools.chain(blocks, draw_rows(units[rows], draws, seed))]
+    return np.asarray(np.concatenate(found, axis=1).T)
 
 
 def _interval(gains: Array, seed: int) -> list[float] | None:

@@ -106,8 +106,9 @@ def transfer(gain: Gain, alone: float, p: float, p_adjusted: float, tasks: int) 
 
     Returns:
         `needs` says what an inconclusive verdict lacks: "seeds", of which `seeds_needed` in all would decide it in 4 of
-        5 cases (null beyond 10,000), or "rows", where the test rows alone leave it open. `lost_draws`: draws of the
-        bootstrap in which the metric does not exist and which the interval leaves out.
+        5 cases (null beyond 10,000), or "rows", where the test rows alone leave it open. `row_deviation`: standard
+        deviation of the gain that comes from the test rows alone. `lost_draws`: draws of the bootstrap in which the
+        metric does not exist and which the interval leaves out.
     """
     verdict = decide(gain, p_adjusted)
     needs, seeds_needed = lacking(gain, tasks) if verdict == "inconclusive" else (None, None)
@@ -123,6 +124,7 @@ def transfer(gain: Gain, alone: float, p: float, p_adjusted: float, tasks: int) 
         "gains": gain.of_seeds.tolist(),
         "needs": needs,
         "seeds_needed": seeds_needed,
+        "row_deviation": gain.spread.row_deviation() if gain.spread else None,
         "lost_draws": gain.spread.lost if gain.spread else None,
     }
 
@@ -168,10 +170,10 @@ def lacking(gain: Gain, tasks: int) -> tuple[str, int | None]:
     beyond = abs(gain.mean) > gain.margin
     distance = abs(gain.mean) if beyond else gain.margin - abs(gain.mean)
     row_noise = stats.norm.ppf(1 - ALPHA / 2 if beyond else 1 - ALPHA) * gain.spread.row_deviation()
-    if row_noise >= distance:
-        return "rows", None
     if gain.seeds < 2:
         return "seeds", LEAST_SEEDS
+    if row_noise >= distance:
+        return ("rows", None) if gain.seeds >= LEAST_SEEDS else ("seeds", LEAST_SEEDS)
     counts = np.arange(max(LEAST_SEEDS, gain.seeds + (gain.seeds >= LEAST_SEEDS)), MOST_SEEDS + 1)
     error = gain.deviation / np.sqrt(counts)
     clear = stats.t.ppf(1 - (ALPHA / 2 / tasks if beyond else ALPHA), counts - 1)

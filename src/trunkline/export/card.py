@@ -161,7 +161,7 @@ def markdown(card: dict[str, Any], license_name: str | None) -> str:
         metric = task["primary"]
         here, alone = task["exported"][metric], task["alone"][metric]
         verdict, rows = task["transfer"]["verdict"], task["labelled"]["test"]
-        lines.append(f"| {name} | {rows:,} | {metric} | {here:.4f} | {alone:.4f} | {verdict} |")
+        lines.append(f"| {name} | {rows:,} | {metric} | {_score(here)} | {_score(alone)} | {verdict} |")
     lines += _coverage_lines(card["tasks"])
     agreed = card["parity"]
     lines += ["", f"Agrees with torch on {agreed['real_rows']:,} real and {agreed['boundary_rows']:,} boundary rows."]
@@ -186,6 +186,10 @@ def _coverage_lines(tasks: dict[str, Any]) -> list[str]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:g} %"
+
+
+def _score(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
 
 
 def _meaning(output: dict[str, Any]) -> str:

@@ -155,6 +155,8 @@ def check_scores(
     """
     for name, state in states.items():
         known = ~np.isnan(labels[name])
+        if not known.any():
+            continue  # there is nothing to score, and evaluate reported as much
         scores = tasks[name].scores(labels[name][known], found[main_output(name, state)][known], state)
         for metric, reported in evaluation["tasks"][name]["exported"].items():
             if reported is None and np.isnan(scores[metric]):

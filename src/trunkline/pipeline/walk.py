@@ -59,11 +59,13 @@ def run_pipeline(root: Path, on_stage: OnStage, only: str | None = None) -> list
     Raises:
         TrunklineError: The stage's own error, so that the exit code is that of the stage; or nothing could start.
     """
+    from trunkline.pipeline.sections import refuse_missing_sections
     from trunkline.project import load_project
 
     root = root.resolve()
     require_project(root)
     load_project(root)
+    refuse_missing_sections(root)
     began = time.time()
     with hold(root):
         clear_failure(root)

@@ -69,6 +69,7 @@ def train_arm(
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU sums in a fixed order only with this
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch has no stub
     train, validation = (as_rows(encoded.side(side), arm) for side in ("train", "validation"))
     chooses, calibrates = halves(len(validation.features), seed)
     selection, held = validation.subset(chooses), validation.subset(calibrates)
@@ -262,7 +263,7 @@ def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threa
         "weights": arm.weights,
         "declared": [part.model_dump(mode="json") for part in declared if part],
         "rows": read_json(encoded.folder / "features" / "manifest.json"),
-        "groups": encoded.groups,
+        "groups": encoded.group_seals,
         "labels": [read_json(encoded.folder / "labels" / f"{name}.json") for name in arm.states],
         "seed": seed,
         "threads": threads,

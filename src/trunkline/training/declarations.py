@@ -71,7 +71,7 @@ class Alone(Declared):
         description="width: the shared trunk's layers; parameters: narrower ones, so that all alone models together "
         "have about as many parameters as the shared model.",
     )
-    tune: list[float] = Field(
+    tune: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         [],
         description="Learning rates that every arm, shared too, tries with its first seed; the one best on the "
         "validation rows trains all seeds. Default: training.learning_rate for all.",

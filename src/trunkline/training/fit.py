@@ -300,7 +300,8 @@ class _Trainer:
     def _note(self, place: int, train_losses: Tensor, losses: Tensor) -> None:
         """Write down a member's epoch, and keep its weights where they are the best so far."""
         fitted = self.fitted[place]
-        composite = float(1 - (losses * self.weights).sum() / self.weights.sum())
+        known = ~losses.isnan()
+        composite = float(1 - (losses * self.weights)[known].sum() / self.weights[known].sum()) if known.any() else 0.0
         row = {"epoch": self.epoch + 1.0, "composite": composite}
         for name, train, chosen in zip(self.arm.states, train_losses.tolist(), losses.tolist(), strict=True):
             row |= {f"train.{name}": train, f"validation.{name}": chosen}
@@ -324,7 +325,7 @@ class _Trainer:
                     part, known = self.skill_losses.sums(network(batch.features, batch.codes), batch.targets)
                     sums[place] += part
                 counts += known
-        return (sums / counts.clamp(min=1)).cpu()
+        return (sums / counts).cpu()  # NaN for a task without a label here
 
     def _state(self) -> dict[str, Any]:
         return {

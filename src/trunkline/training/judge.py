@@ -82,5 +82,5 @@ def measured_coverage(trained: Trained, evidence: Sequence[Evidence]) -> dict[st
             regions[each.name].coverage,
         )
         for each in evidence
-        if each.name in regions
+        if each.name in regions and each.known.any()
     }
