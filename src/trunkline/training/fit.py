@@ -18,7 +18,7 @@ from trunkline.balance import Balance, Moment
 from trunkline.balance._modules import remember_apart
 from trunkline.chance import stream_seed, torch_stream
 from trunkline.errors import DataError
-from trunkline.nets.declarations import Trunk
+from trunkline.nets.declarations import HardSharing, Sharing, Trunk
 from trunkline.nets.network import Network
 from trunkline.nets.stack import draw_from, member, stack
 from trunkline.tasks._modules import Losses
@@ -52,6 +52,7 @@ class Arm:
     training: Training
     penalties: list[tuple[FairnessPenalty, int]] = field(default_factory=list)
     """Those on tasks of this arm, each with the number of groups of its column."""
+    sharing: Sharing = field(default_factory=HardSharing)
 
 
 @dataclass
@@ -147,7 +148,8 @@ class _Trainer:
 
     def _start(self, seed: int) -> Learner:
         arm, generator = self.arm, torch_stream(seed, "weights")
-        network = Network(arm.features, arm.vocabulary_sizes, list(arm.states.values()), arm.trunk, generator)
+        states = list(arm.states.values())
+        network = Network(arm.features, arm.vocabulary_sizes, states, arm.trunk, generator, arm.sharing)
         return Learner(network, arm.balance.build(list(arm.states), self.weights))
 
     def _optimizer(self) -> torch.optim.AdamW:
