@@ -18,10 +18,10 @@ from world import PARAMS, split_project
 from trunkline import stages
 from trunkline.columns import KINDS
 from trunkline.columns.timestamp import MISSING_TIME
-from trunkline.data.encode import Encoded
 from trunkline.errors import GateError
 from trunkline.export.graph import Model
 from trunkline.export.parity import boundary_feeds, check_parity
+from trunkline.export.publish import check_scores
 from trunkline.files import read_json, sha256, write_json
 from trunkline.project import Project, load_project
 from trunkline.training.arm import load_arm
@@ -242,22 +242,13 @@ def test_scores_that_the_file_does_not_reach_stop_the_export(exported: Path, tmp
     assert not (root / "models" / "export").exists()
 
 
-def test_a_task_that_no_test_row_judges_is_exported_without_a_score(tmp_path: Path) -> None:
-    changes = {"calibration": {"coverage": {"spend": 0.8}}, "training": {"epochs": 1, "seeds": 1}}
-    project = split_project(tmp_path, 600, **changes)
-    stages.encode(tmp_path, project)
-    path = tmp_path / "data" / "encoded" / "labels" / "spend.npy"
-    labels, described = np.load(path), read_json(path.with_suffix(".json"))
-    labels[-len(Encoded(tmp_path / "data" / "encoded", ["spend"]).side("test")) :] = np.nan
-    np.save(path, labels)
-    write_json(path.with_suffix(".json"), described | {"sha256": sha256(path)})
-    stages.train(tmp_path, project)
-    for task in project.tasks:
-        stages.baseline(tmp_path, project, task)
-    stages.evaluate(tmp_path, project)
-    stages.export(tmp_path, project)
-    assert "| spend |" in (tmp_path / "models" / "export" / "MODEL_CARD.md").read_text()
-    assert read_json(tmp_path / "models" / "export" / "card.json")["tasks"]["spend"]["exported"]["r2"] is None
+def test_a_task_without_a_test_label_has_no_score_that_the_file_must_reach(exported: Path) -> None:
+    project, states = load_project(exported), read_json(exported / "models" / "shared" / "run.json")["tasks"]
+    evaluation = {"tasks": {"spend": {"exported": {"r2": None}}}}
+    found, labels = {"spend.value": np.zeros((3, 1))}, {"spend": np.full(3, np.nan)}
+    check_scores(found, labels, project.tasks, {"spend": states["spend"]}, evaluation)
+    with pytest.raises(GateError, match="spend"):
+        check_scores(found, {"spend": np.arange(3.0)}, project.tasks, {"spend": states["spend"]}, evaluation)
 
 
 @pytest.mark.parametrize("kept", [["age"], ["city"], ["since"]])

@@ -34,7 +34,7 @@ def repeated(root: Path) -> list[Finding]:
 
 
 def raw_losses(root: Path) -> list[Finding]:
-    """Train on losses in minutes: two tasks must come out hurt, a third no longer helped, and the first advice must be to normalise."""
+    """Train on losses in minutes: two tasks must be hurt, a third no longer helped, the first advice to normalise."""
     evaluation = _judged(root, {"training": {"normalize": "off"}})
     found = []
     for name in ("cancelled", "arr15"):

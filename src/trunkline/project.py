@@ -75,7 +75,7 @@ class Project(Declared):
 
 def _contradictions(project: Project) -> list[str]:
     """Return a sentence for each pair of declarations that cannot both hold."""
-    parts = (_of_names, _of_targets, _of_validation, _of_fairness, _of_evaluation)
+    parts = (_of_names, _of_targets, _of_validation, _of_balance, _of_fairness, _of_evaluation)
     return [problem for part in parts for problem in part(project)]
 
 
@@ -115,6 +115,18 @@ def _of_validation(project: Project) -> Iterator[str]:
     for name in project.validation.leaks.allow:
         if name not in project.columns:
             yield f"validation.leaks.allow: '{name}' is no input column{did_you_mean(name, project.columns)}"
+
+
+def _of_balance(project: Project) -> Iterator[str]:
+    balance = project.balance
+    for name in getattr(balance, "reference", {}):
+        if name not in project.tasks:
+            yield f"balance.reference: '{name}' is no task{did_you_mean(name, project.tasks)}"
+    if balance.normalized and project.training.normalize == "off":
+        yield f"balance.kind: {balance.kind} compares losses, so they need one scale; set training.normalize: constant"
+    for name, task in project.tasks.items():
+        if not balance.weighted and task.weight != 1:
+            yield f"tasks.{name}.weight: says nothing under balance.kind: {balance.kind}; remove it or use another kind"
 
 
 def _of_fairness(project: Project) -> Iterator[str]:

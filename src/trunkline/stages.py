@@ -111,7 +111,7 @@ def train(root: Path, project: Project) -> None:
     from trunkline.training.arm import penalised, shared_arm
 
     encoded = Encoded(root / ENCODED, list(project.tasks), penalised(project.training, project.tasks))
-    arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training)
+    arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training, sharing=project.sharing)
     _train(arm, encoded, project, project.calibration, project.monitor, root, root / SHARED)
 
 

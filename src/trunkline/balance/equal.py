@@ -1,5 +1,7 @@
 """Equal weights: the sum of the normalised losses, each times the user's priority.
 
+With weights other than 1 this is manual weighting: `tasks.<name>.weight` is the place to say them.
+
 in      one normalised loss per task, and the tasks' declared weights     (tasks,), (tasks,)
 out     one loss                                                          ()
 source  unitary scalarisation, Kurin et al. 2022, arXiv:2201.04122
@@ -7,26 +9,20 @@ source  unitary scalarisation, Kurin et al. 2022, arXiv:2201.04122
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
 
-from trunkline.declared import Declared
+from trunkline.balance.base import LossMethod, Moment, weighted_mean
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
-class EqualWeights(Declared):
-    """Add the normalised losses. The default, and the row every other method is compared with."""
+class EqualWeights(LossMethod):
+    """Add the normalised losses, times tasks.<name>.weight. The row every other method is compared with."""
 
     kind: Literal["equal"] = "equal"
-    speed: ClassVar[float] = 1.0  # nothing is learned about the tasks
 
-    def build(self, weights: Tensor) -> nn.Module:
-        """Return the module that makes one loss of `[(members,) tasks]` losses.
-
-        Args:
-            weights: The tasks' declared weights, float32 [tasks].
-        """
-        from trunkline.balance._modules import WeightedMean
-
-        return WeightedMean(weights)
+    def loss(self, losses: Tensor, known: Tensor, numbers: Mapping[str, Tensor], moment: Moment) -> Tensor:
+        """Return the weighted mean; a task without a label adds nothing, as its loss is 0."""
+        return weighted_mean(losses, numbers["weights"])

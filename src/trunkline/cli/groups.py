@@ -156,7 +156,7 @@ def _train(root: Path, project: Project, group: tuple[str, ...]) -> Path:
     _progress(f"{words}: trains")
     encoded = Encoded(root / stages.ENCODED, list(group), penalised(project.training, group))
     tasks = {name: project.tasks[name] for name in group}
-    arm = shared_arm(tasks, encoded, project.trunk, project.balance, project.training)
+    arm = shared_arm(tasks, encoded, project.trunk, project.balance, project.training, sharing=project.sharing)
     train_arm(
         replace(arm, name="group"), encoded, project.calibration, project.alone.tune, None, project.seed,
         project.threads, folder, root / stages.CHECKPOINTS, _progress,

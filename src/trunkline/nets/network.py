@@ -1,4 +1,4 @@
-"""The network of one arm: embeddings, a trunk, a head per task.
+"""The network of one arm: embeddings, a form of sharing over a trunk, a head per task.
 
 in      features float32 [rows, width], codes int64 [rows, categorical columns]
 out     outputs of all heads side by side, float32 [rows, outputs]
@@ -8,91 +8,117 @@ Stacked (see nets/stack.py), every tensor has the members in front.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trunkline.nets.declarations import Trunk
-from trunkline.nets.stack import Dropout, Embedding, Linear
+from trunkline.nets.sharing import HardSharing, Sharing
+from trunkline.nets.sharing.base import ManyTrunks
+from trunkline.nets.stack import Embedding, Initialised, Linear
+from trunkline.nets.trunks import Trunk
 from trunkline.tasks.base import TaskState
 
 HEAD_SCALE = 0.1  # of the usual initial head weights: predictions start near the constant one
-EMBEDDING_SPREAD = 0.1
+LEAST_WIDTH = 8  # of an expert
 
 
 class Network(nn.Module):
-    """Hard sharing: every task's head reads the last layer of one trunk.
+    """Embeddings, what the tasks share and what is their own, and a linear head per task.
 
     Args:
         features: Width of the prepared float features.
         vocabulary_sizes: Number of codes of each categorical column.
         states: The tasks' states; a head starts at its task's best constant prediction.
         trunk: The declared trunk.
-        generator: Draws the initial weights.
+        generator: Draws the initial weights; None leaves them as memory holds them, to be counted.
+        sharing: The declared form of sharing.
     """
 
     offsets: Tensor
+    reads: Tensor
 
     def __init__(
         self,
         features: int,
         vocabulary_sizes: list[int],
-        states: list[TaskState],
+        states: Sequence[TaskState],
         trunk: Trunk,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
+        sharing: Sharing | None = None,
     ) -> None:
         super().__init__()
         starts = np.cumsum([0, *vocabulary_sizes])
-        # One table for all columns: a single lookup, and a single gradient.
-        self.embedding = Embedding(max(1, int(starts[-1])), trunk.embedding)
-        self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int64), persistent=False)
-        layers: list[nn.Module] = []
         width = features + trunk.embedding * len(vocabulary_sizes)
-        for units in trunk.widths:
-            layers += [Linear(width, units), nn.ReLU(), Dropout(trunk.dropout)]
-            width = units
-        self.trunk = nn.Sequential(*layers)
-        self.heads = Linear(width, sum(state["outputs"] for state in states))
-        self._initialise(states, generator)
+        form: Any = (sharing or HardSharing()).build(width, len(states), trunk)
+        self.tables, self.each = getattr(form, "tables", None), trunk.embedding
+        # One table for all columns: a single lookup, and a single gradient. Several tables lie side by side in it.
+        self.embedding = Embedding(max(1, int(starts[-1])), trunk.embedding * (self.tables or 1))
+        self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int64), persistent=False)
+        self.trunk = form
+        counts = [state["outputs"] for state in states]
+        self.heads = Linear(form.width, sum(counts), scale=HEAD_SCALE)
+        reads = np.repeat(np.arange(len(states)), counts) * sum(counts) + np.arange(sum(counts))
+        self.register_buffer("reads", torch.tensor(reads), persistent=False)
+        if generator is not None:
+            self._initialise(states, generator)
 
-    def _initialise(self, states: list[TaskState], generator: torch.Generator) -> None:
-        nn.init.normal_(self.embedding.weight, std=EMBEDDING_SPREAD, generator=generator)
-        for layer in [*self.trunk, self.heads]:
-            if isinstance(layer, Linear):
-                bound = 1 / layer.weight.shape[1] ** 0.5
-                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    def _initialise(self, states: Sequence[TaskState], generator: torch.Generator) -> None:
+        for part in self.modules():
+            if isinstance(part, Initialised):
+                part.initialise(generator)
         with torch.no_grad():
-            self.heads.weight.mul_(HEAD_SCALE)
             self.heads.bias.copy_(torch.tensor([bias for state in states for bias in state["bias"]]))
 
     @property
     def last_shared(self) -> Linear:
-        """The last layer that every task's head reads."""
-        return [layer for layer in self.trunk if isinstance(layer, Linear)][-1]
+        """The last linear layer through which what all tasks share reaches their heads.
+
+        With experts or trunks side by side it holds all of them: weight [(members,) copies, units, width].
+        """
+        layer: Linear = self.trunk.last
+        return layer
+
+    def prepared(self, features: Tensor, codes: Tensor) -> Tensor:
+        """Return what the form reads: [(members,) rows, width]; with several tables, one such per table."""
+        embedded = self.embedding(codes + self.offsets)
+        if self.tables is None:
+            return torch.cat([features, embedded.flatten(-2)], dim=-1)
+        parts = torch.unflatten(embedded, -1, (self.tables, self.each)).movedim(-2, -4).flatten(-2)
+        repeated = features.unsqueeze(-3).expand(*parts.shape[:-1], features.shape[-1])
+        return torch.cat([repeated, parts], dim=-1)
 
     def trunk_output(self, features: Tensor, codes: Tensor) -> Tensor:
-        """Return what the heads read, float32 [rows, width of the last layer]."""
-        embedded = self.embedding(codes + self.offsets).flatten(-2)
-        shared: Tensor = self.trunk(torch.cat([features, embedded], dim=-1))
+        """Return what the heads read, float32 [rows, width]; of its own for each task, [rows, tasks, width]."""
+        shared: Tensor = self.trunk(self.prepared(features, codes))
         return shared
 
     def head_outputs(self, shared: Tensor) -> Tensor:
-        """Return the outputs of all heads, float32 [rows, outputs], for the trunk's output."""
-        outputs: Tensor = self.heads(shared)
-        return outputs
+        """Return the outputs of all heads, float32 [rows, outputs], for what `trunk_output` gave."""
+        if not self.trunk.own:
+            outputs: Tensor = self.heads(shared)
+            return outputs
+        # Every head on every task's numbers in one product; of these only its own task's count.
+        of_all = torch.unflatten(self.heads(shared.flatten(-3, -2)), -2, shared.shape[-3:-1])
+        return of_all.flatten(-2).index_select(-1, self.reads)
 
     def forward(self, features: Tensor, codes: Tensor) -> Tensor:
         """Return the outputs of all heads, float32 [rows, outputs]."""
         return self.head_outputs(self.trunk_output(features, codes))
 
 
-def parameter_count(features: int, vocabulary_sizes: list[int], trunk: Trunk, outputs: int) -> int:
-    """Return how many numbers a network of these measures learns."""
-    count, width = sum(vocabulary_sizes) * trunk.embedding, features + trunk.embedding * len(vocabulary_sizes)
-    for units in [*trunk.widths, outputs]:
-        count, width = count + (width + 1) * units, units
-    return count
+def parameter_count(
+    features: int, vocabulary_sizes: list[int], states: Sequence[TaskState], trunk: Trunk, sharing: Sharing
+) -> dict[str, int]:
+    """Return how many numbers a network of these measures learns: `all` of them, and those in `tables`."""
+    with torch.device("meta"):
+        network = Network(features, vocabulary_sizes, states, trunk, None, sharing)
+    return {
+        "all": sum(parameter.numel() for parameter in network.parameters()),
+        "tables": network.embedding.weight.numel(),
+    }
 
 
 def narrowed(features: int, vocabulary_sizes: list[int], trunk: Trunk, models: int) -> Trunk:
@@ -100,11 +126,42 @@ def narrowed(features: int, vocabulary_sizes: list[int], trunk: Trunk, models: i
 
     Embeddings keep their size, so the layers give way; at least one unit per layer remains.
     """
-    wanted = parameter_count(features, vocabulary_sizes, trunk, models) / models
-    low, high = 1, trunk.widths[0]
+    one = {"outputs": 1}
+
+    def count(width: int, tasks: int) -> int:
+        measured = trunk.model_copy(update={"width": width})
+        return parameter_count(features, vocabulary_sizes, [one] * tasks, measured, HardSharing())["all"]
+
+    wanted = count(trunk.widths[0], models) / models
+    return trunk.model_copy(update={"width": _widest(1, trunk.widths[0], lambda width: count(width, 1) <= wanted)})
+
+
+def fitted_sharing(
+    features: int, vocabulary_sizes: list[int], states: Sequence[TaskState], trunk: Trunk, sharing: Sharing
+) -> Sharing:
+    """Return the form of sharing with its width set, so that it learns about as much as hard sharing of `trunk`.
+
+    Tables of categorical values are left out of both counts. A width that is declared stays; no layer becomes
+    narrower than 8 units.
+    """
+    if not isinstance(sharing, ManyTrunks) or sharing.width is not None:
+        return sharing
+
+    def count(form: Sharing) -> int:
+        found = parameter_count(features, vocabulary_sizes, states, trunk, form)
+        return found["all"] - found["tables"]
+
+    wanted, widest = count(HardSharing()), trunk.widths[0]
+
+    def fits(width: int) -> bool:
+        return count(sharing.model_copy(update={"width": width})) <= wanted
+
+    return sharing.model_copy(update={"width": _widest(min(LEAST_WIDTH, widest), widest, fits)})
+
+
+def _widest(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest width from `low` to `high` that fits; `low` where none does."""
     while low < high:
         width = (low + high + 1) // 2
-        narrower = trunk.model_copy(update={"width": width})
-        fits = parameter_count(features, vocabulary_sizes, narrower, 1) <= wanted
-        low, high = (width, high) if fits else (low, width - 1)
-    return trunk.model_copy(update={"width": low})
+        low, high = (width, high) if fits(width) else (low, width - 1)
+    return low

@@ -10,38 +10,78 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+EMBEDDING_SPREAD = 0.1
+
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
+@runtime_checkable
+class Initialised(Protocol):
+    """A module that draws its own initial weights."""
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Set the module's own parameters, not those of modules in it."""
+
+
 class Linear(nn.Module):
-    """A fully connected layer, weight [(members,) units, width], bias [(members,) units].
+    """A fully connected layer, or several side by side as one product.
+
+    The weight is [(members,) (copies,) units, width], the bias [(members,) (copies,) units].
 
     Args:
         width: Of what comes in.
         units: Of what goes out.
+        copies: Layers side by side; None = one, without that dimension.
+        scale: Of the initial weights and bias, as a share of the usual.
     """
 
-    def __init__(self, width: int, units: int) -> None:
+    def __init__(self, width: int, units: int, copies: int | None = None, scale: float = 1.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(units, width))
-        self.bias = nn.Parameter(torch.empty(units))
+        front = () if copies is None else (copies,)
+        self.scale = scale
+        self.weight = nn.Parameter(torch.empty(*front, units, width))
+        self.bias = nn.Parameter(torch.empty(*front, units))
 
     @property
     def units(self) -> int:
         """Width of what goes out."""
         return self.bias.shape[-1]
 
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw weights and bias evenly within one over the root of the width."""
+        bound = 1 / self.weight.shape[-1] ** 0.5
+        for parameter in (self.weight, self.bias):
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+            if self.scale != 1:
+                parameter.data.mul_(self.scale)
+
     def forward(self, x: Tensor) -> Tensor:
-        """Return [(members,) rows, units] for `x` [(members,) rows, width]."""
-        if self.weight.dim() == 2:
-            return functional.linear(x, self.weight, self.bias)
-        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.transpose(1, 2))
+        """Return [(members,) (copies,) rows, units].
+
+        Args:
+            x: [(members,) (copies,) rows, width], or [(members,) rows, width] for all copies.
+        """
+        if x.dim() == self.weight.dim():
+            return _product(x, self.weight, self.bias)
+        # One input for all copies: one wide layer.
+        wide = _product(x, self.weight.flatten(-3, -2), self.bias.flatten(-2))
+        return torch.unflatten(wide, -1, self.bias.shape[-2:]).transpose(-3, -2)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return x weight' + bias, [..., rows, units]; all have the same dimensions in front."""
+    if weight.dim() == 2:
+        return functional.linear(x, weight, bias)
+    if weight.dim() == 3:
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+    flat = torch.baddbmm(bias.flatten(0, 1).unsqueeze(1), x.flatten(0, 1), weight.flatten(0, 1).transpose(1, 2))
+    return torch.unflatten(flat, 0, x.shape[:2])
 
 
 class Embedding(nn.Module):
@@ -55,6 +95,10 @@ class Embedding(nn.Module):
     def __init__(self, codes: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(codes, width))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the vectors from a narrow normal distribution."""
+        nn.init.normal_(self.weight, std=EMBEDDING_SPREAD, generator=generator)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return [(members,) rows, columns, width] for `codes` int [(members,) rows, columns]."""

@@ -3,7 +3,7 @@
 <seed>.safetensors   weights, float32
 affinity.json        of the shared arm: how the tasks' gradients agreed, see training/affinity.py
 calibration.json     per seed and task slope and shift of the outputs, and what makes the declared intervals and sets
-run.json             what was trained and how far; no clock, host or revision
+run.json             what was trained and how far, and what gates do; no clock, host or revision
 history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction)
 """
 
@@ -26,8 +26,9 @@ from trunkline.columns.encoder import Encoder
 from trunkline.data.encode import Arrays, Encoded
 from trunkline.errors import ArtifactError
 from trunkline.files import check_seal, read_json, seal, write_bytes, write_json, write_text
-from trunkline.nets.declarations import Trunk
-from trunkline.nets.network import Network, narrowed
+from trunkline.nets.declarations import HardSharing, Sharing, Trunk, read_sharing, read_trunk
+from trunkline.nets.gates import gate_report, gate_warnings
+from trunkline.nets.network import Network, fitted_sharing, narrowed
 from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, Region, loss_targets
 from trunkline.training.affinity import AffinityMeter
@@ -101,7 +102,11 @@ def train_arm(
         target / "calibration.json",
         {"version": 1, "kind": calibration.kind, "rows": len(calibrates), **_by_part(calibrated)},
     )
-    write_json(target / "run.json", _description(arm, threads, fitted, {"learning_rate": chosen, "trials": trials}))
+    gates = [gate_report(each.network, validation.features, validation.codes, list(arm.states)) for each in fitted]
+    for line in gate_warnings(gates):
+        report(f"warning: {line}")
+    found = {"learning_rate": chosen, "trials": trials, **_of_gates(gates)}
+    write_json(target / "run.json", _description(arm, threads, fitted, found))
     rows = [{"seed": place, **row} for place, of_seed in enumerate(fitted) for row in of_seed.history]
     write_text(target / "history.tsv", _tsv(rows))
     if meter is not None:
@@ -118,13 +123,18 @@ def shared_arm(
     balance: Balance,
     training: Training,
     monitor: Monitor | None = None,
+    sharing: Sharing | None = None,
 ) -> Arm:
     """Return the arm that learns all tasks together."""
     weights = {name: task.weight for name, task in tasks.items()}
     encoder = encoded.encoder
     sizes = encoder.vocabulary_sizes
     penalties = _penalties(training, encoded)
-    return Arm("shared", encoded.states, weights, encoder.features, sizes, trunk, balance, training, penalties)
+    states = list(encoded.states.values())
+    form = fitted_sharing(encoder.features, sizes, states, trunk, sharing or HardSharing())
+    return Arm(
+        "shared", encoded.states, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form
+    )  # fmt: skip
 
 
 def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, models: int = 1) -> Arm:
@@ -205,12 +215,12 @@ def load_arm(folder: Path, encoder: Encoder) -> Trained:
 
     check_seal(folder)
     run, calibration = read_json(folder / "run.json"), read_json(folder / "calibration.json")
-    states, trunk = run["tasks"], Trunk.model_validate(run["trunk"])
+    # Before there were forms of sharing, all was shared.
+    states, trunk, sharing = run["tasks"], read_trunk(run["trunk"]), read_sharing(run.get("sharing", {"kind": "hard"}))
     networks = []
     for place in range(len(run["seeds"])):
-        network = Network(
-            encoder.features, encoder.vocabulary_sizes, list(states.values()), trunk, torch_stream(0, "weights")
-        )
+        generator = torch_stream(0, "weights")
+        network = Network(encoder.features, encoder.vocabulary_sizes, list(states.values()), trunk, generator, sharing)
         try:
             network.load_state_dict(load((folder / f"{place}.safetensors").read_bytes()))
         except RuntimeError as fault:
@@ -256,7 +266,7 @@ def _by_part(calibrated: list[tuple[dict[str, Correction], dict[str, Region]]]) 
 
 
 def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threads: int) -> dict[str, object]:
-    declared = (arm.trunk, arm.balance, arm.training, monitor)
+    declared = (arm.trunk, arm.sharing, arm.balance, arm.training, monitor)
     return {
         "arm": arm.name,
         "tasks": arm.states,
@@ -280,6 +290,10 @@ def _run(fitted: Fitted) -> dict[str, object]:
     }
 
 
+def _of_gates(gates: list[list[dict[str, Any]]]) -> dict[str, object]:
+    return {"gates": gates, "warnings": gate_warnings(gates)} if any(gates) else {}
+
+
 def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, object]) -> dict[str, object]:
     best = max(range(len(fitted)), key=lambda place: fitted[place].composite)
     return {
@@ -287,6 +301,7 @@ def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, 
         "arm": arm.name,
         "tasks": arm.states,
         "trunk": arm.trunk.model_dump(mode="json"),
+        "sharing": arm.sharing.model_dump(mode="json"),
         "threads": threads,
         "device": choose_device(arm.training.device).type,
         "torch": torch.__version__.split("+")[0],

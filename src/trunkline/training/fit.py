@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trunkline.balance import Balance
+from trunkline.balance import Balance, Moment
+from trunkline.balance._modules import remember_apart
 from trunkline.chance import stream_seed, torch_stream
 from trunkline.errors import DataError
-from trunkline.nets.declarations import Trunk
+from trunkline.nets.declarations import HardSharing, Sharing, Trunk
 from trunkline.nets.network import Network
 from trunkline.nets.stack import draw_from, member, stack
 from trunkline.tasks._modules import Losses
@@ -26,6 +27,7 @@ from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Batch, Rows, epoch_batches, steps_per_epoch
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
+from trunkline.training.engine import Learner, backward_for
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.penalties import Penalties
 
@@ -50,6 +52,7 @@ class Arm:
     training: Training
     penalties: list[tuple[FairnessPenalty, int]] = field(default_factory=list)
     """Those on tasks of this arm, each with the number of groups of its column."""
+    sharing: Sharing = field(default_factory=HardSharing)
 
 
 @dataclass
@@ -61,14 +64,6 @@ class Fitted:
     kept_epoch: int = 0
     composite: float = -math.inf
     start_losses: dict[str, float] = field(default_factory=dict)
-
-
-class Learner(nn.Module):
-    """What the optimiser moves: the network, and what the balance method learns about the tasks."""
-
-    def __init__(self, network: Network, balance: nn.Module) -> None:
-        super().__init__()
-        self.network, self.balance = network, balance
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -140,6 +135,8 @@ class _Trainer:
         for parameter in self.whole.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.members = [member(self.whole, place) for place in range(len(seeds))]
+        remember_apart(self.whole.balance, [part.balance for part in self.members])
+        self.backward = backward_for(arm.balance, self.losses)
         # Beside the learners: their price enters behind the balance, which must not weigh it as a task.
         self.penalties = Penalties(arm.penalties, arm.states, len(seeds)).to(self.device)
         self.together = runs_whole(self.device)
@@ -151,8 +148,9 @@ class _Trainer:
 
     def _start(self, seed: int) -> Learner:
         arm, generator = self.arm, torch_stream(seed, "weights")
-        network = Network(arm.features, arm.vocabulary_sizes, list(arm.states.values()), arm.trunk, generator)
-        return Learner(network, arm.balance.build(self.weights))
+        states = list(arm.states.values())
+        network = Network(arm.features, arm.vocabulary_sizes, states, arm.trunk, generator, arm.sharing)
+        return Learner(network, arm.balance.build(list(arm.states), self.weights))
 
     def _optimizer(self) -> torch.optim.AdamW:
         learners = [self.whole] if self.together else self.members
@@ -160,7 +158,7 @@ class _Trainer:
         weights = [parameter for learner in learners for parameter in learner.network.parameters()]
         groups: list[dict[str, Any]] = [{"params": weights, "peak": peak, "weight_decay": decay}]
         if learned := [parameter for learner in learners for parameter in learner.balance.parameters()]:
-            groups.append({"params": learned, "peak": peak * self.arm.balance.speed, "weight_decay": 0.0})
+            groups.append({"params": learned, "peak": peak * self.arm.balance.pace, "weight_decay": 0.0})
         return torch.optim.AdamW(groups, lr=peak, fused=True)
 
     def run(self) -> list[Fitted]:
@@ -235,8 +233,11 @@ class _Trainer:
         for places, learner, part in self._passes(batch, active):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 outputs = learner.network(part.features, part.codes)
-            found = self.losses(outputs.float(), part.targets)
-            (learner.balance(found) + self.penalties(outputs.float(), part, places)).sum().backward()
+            sums, counts = self.losses.sums(outputs.float(), part.targets)
+            found = sums / counts.clamp(min=1)
+            price = self.penalties(outputs.float(), part, places)
+            moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
+            self.backward(learner, part, found, counts > 0, price, moment)
             losses[places] = found.detach()
         norms = self._clip()
         if self.device.type == "cpu" and not torch.isfinite(norms[active]).all():

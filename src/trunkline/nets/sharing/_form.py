@@ -1,0 +1,31 @@
+"""What the torch side of a form of sharing offers to the network, the monitor and the gradient methods."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from trunkline.nets.stack import Linear
+
+
+class Form(Protocol):
+    """Layers between the prepared columns and the heads; a module."""
+
+    @property
+    def own(self) -> bool:
+        """Whether each task's head reads an output of its own, [(members,) rows, tasks, width], not a common one."""
+
+    @property
+    def width(self) -> int:
+        """Of what a head reads."""
+
+    @property
+    def last(self) -> Linear:
+        """The last linear layer through which what all tasks share reaches their heads.
+
+        Where experts or trunks stand side by side, its weight has them in front: [(members,) copies, units, width].
+        """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return what the heads read, for the prepared columns `x` [(members,) rows, inputs]."""
