@@ -122,7 +122,6 @@ def shared_arm(
     trunk: Trunk,
     balance: Balance,
     training: Training,
-    monitor: Monitor | None = None,
     sharing: Sharing | None = None,
 ) -> Arm:
     """Return the arm that learns all tasks together."""
