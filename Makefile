@@ -2,13 +2,14 @@
 # make test       set up .venv (once), then what CI runs: format, lint, types, import contracts, tests
 # make test-all   ... the slow tests too
 # make bench      measure against the goals and write docs/benchmarks.md; quiet machine, a few minutes
+# make bench-balance   what a step costs under each balance method, over equal weights; three minutes
 # make experiments   worlds whose answer is known: does the verdict say it? Half an hour, mostly on flights
 
 SHELL := /bin/sh
 PYTHON := $(shell command -v python3 || command -v python)
 BIN := .venv/bin
 
-.PHONY: demo test test-all bench experiments check setup clean
+.PHONY: demo test test-all bench bench-balance experiments check setup clean
 
 demo: setup
 	@$(BIN)/python flows/pipeline.py
@@ -21,6 +22,9 @@ test-all: check
 
 bench: setup
 	@$(BIN)/python -m benchmarks
+
+bench-balance: setup
+	@$(BIN)/python -m benchmarks.balance
 
 experiments: setup
 	@$(BIN)/python -m benchmarks.experiments
