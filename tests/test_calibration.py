@@ -17,7 +17,6 @@ from trunkline.errors import ParamsError
 from trunkline.evaluation.calibration import (
     analyse,
     calibration_curve,
-    curve_error,
     histogram,
     measure_coverage,
     over_time,
@@ -162,6 +161,11 @@ def test_the_interval_of_a_share_is_scipys(hits: int, rows: int) -> None:
 
     expected = binomtest(hits, rows).proportion_ci(0.95, method="wilson")
     assert wilson(hits, rows) == pytest.approx([expected.low, expected.high], abs=1e-12)
+
+
+def curve_error(curve: list[dict[str, Any]]) -> float:
+    rows = sum(point["rows"] for point in curve)
+    return sum(point["rows"] * abs(point["predicted"] - point["observed"]) for point in curve) / rows
 
 
 def test_the_curves_error_is_the_calibration_error_and_its_points_hold_every_row() -> None:

@@ -289,8 +289,9 @@ class Encoded:
             column: read_json(folder / "groups" / f"{stem}.json")["groups"]
             for column, stem in self._group_files.items()
         }
+        sealed_groups = read_json(folder / "groups" / MANIFEST)["files"] if self._group_files else {}
         self.group_seals: dict[str, str] = {
-            column: sha256(folder / "groups" / f"{stem}.npy") for column, stem in self._group_files.items()
+            column: sealed_groups[f"{stem}.npy"]["sha256"] for column, stem in self._group_files.items()
         }
 
     def side(self, name: str) -> Arrays:

@@ -95,12 +95,6 @@ def calibration_curve(confidence: Array, correct: Array) -> list[Point]:
     ]
 
 
-def curve_error(curve: Sequence[Point]) -> float:
-    """Return the expected calibration error of a curve: |predicted - observed|, averaged over rows."""
-    rows = sum(point["rows"] for point in curve)
-    return float(sum(point["rows"] * abs(point["predicted"] - point["observed"]) for point in curve) / rows)
-
-
 def value_curve(value: Array, label: Array) -> list[Point]:
     """Return a point per bin of predicted values, each with about as many rows, from low to high.
 

@@ -9,7 +9,8 @@ pass over all members at once.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -140,6 +141,17 @@ def draw_from(module: nn.Module, streams: Sequence[torch.Generator]) -> None:
     for part in module.modules():
         if isinstance(part, Dropout):
             part.streams = streams
+
+
+@contextmanager
+def quiet(network: nn.Module) -> Iterator[None]:
+    """Turn dropout off meanwhile, so that no random number is drawn."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
 
 
 def stack(members: Sequence[AnyModule]) -> AnyModule:

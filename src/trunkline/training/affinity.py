@@ -18,14 +18,14 @@ Differs:    the lookahead's step has the same length for every task: the learnin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trunkline.nets.network import Network
+from trunkline.nets.stack import quiet
 from trunkline.tasks._modules import Losses
 from trunkline.training.batches import Batch
 from trunkline.training.declarations import Monitor
@@ -130,7 +130,7 @@ class AffinityMeter:
         """
         for every, look in ((self.monitor.every, self._agreement), (self.monitor.lookahead, self._lookahead)):
             if every and (step + 1) % every == 0:
-                with _quiet(network):
+                with quiet(network):
                     look(network, losses, batch, learning_rate, torch.tensor(active))
 
     def _agreement(self, network: Network, losses: Losses, batch: Batch, learning_rate: float, active: Tensor) -> None:
@@ -275,14 +275,3 @@ def _labelled(targets: Tensor) -> Tensor:
 def _only(active: Tensor, values: Tensor) -> Tensor:
     """Return the measurement without the seeds that no longer train."""
     return torch.where(active.view(-1, *[1] * (values.dim() - 1)), values, math.nan)
-
-
-@contextmanager
-def _quiet(network: Network) -> Iterator[None]:
-    """Turn dropout off meanwhile, so that no random number is drawn."""
-    training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(training)

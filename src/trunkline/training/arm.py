@@ -71,10 +71,11 @@ def train_arm(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU sums in a fixed order only with this
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch has no stub
-    train, validation = (as_rows(encoded.side(side), arm) for side in ("train", "validation"))
+    arrays = encoded.side("validation")
+    train, validation = (as_rows(side, arm) for side in (encoded.side("train"), arrays))
     chooses, calibrates = halves(len(validation.features), seed)
     selection, held = validation.subset(chooses), validation.subset(calibrates)
-    labels = {name: np.array(of_task[calibrates]) for name, of_task in encoded.side("validation").labels.items()}
+    labels = {name: np.array(of_task[calibrates]) for name, of_task in arrays.labels.items()}
     refuse_too_few(arm.states, labels, calibration.coverage)
     facts, slot = _facts(arm, encoded, monitor, seed, threads), work / arm.name
 

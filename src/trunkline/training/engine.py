@@ -12,8 +12,7 @@ source      Gramian and weights: Quinton and Rey 2024, arXiv:2406.16232; last sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from trunkline.balance import GradientMethod, LossMethod, Moment
 from trunkline.balance._modules import FromGradients, FromLosses
 from trunkline.nets.network import Network
+from trunkline.nets.stack import quiet
 from trunkline.tasks._modules import Losses
 from trunkline.training.batches import Batch
 
@@ -146,14 +146,3 @@ def _add(parameters: Sequence[Tensor], found: Sequence[Tensor], weights: Tensor)
     for parameter, part in zip(parameters, found, strict=True):
         combined = (weights.unsqueeze(-2) @ part).squeeze(-2).view_as(parameter)
         parameter.grad = combined if parameter.grad is None else parameter.grad.add_(combined)
-
-
-@contextmanager
-def quiet(network: nn.Module) -> Iterator[None]:
-    """Turn dropout off meanwhile, so that no random number is drawn."""
-    training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(training)

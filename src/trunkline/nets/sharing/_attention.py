@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trunkline.nets.layers import Layers
+from trunkline.nets.sharing._form import OverTrunk
 from trunkline.nets.stack import Linear
 from trunkline.nets.trunks.base import BaseTrunk
 
@@ -39,7 +40,7 @@ class Mask(nn.Module):
         return masked
 
 
-class Attended(nn.Module):
+class Attended(OverTrunk):
     """One trunk with masks of every task on each layer.
 
     Args:
@@ -49,23 +50,11 @@ class Attended(nn.Module):
         bottleneck: Units between a layer and its mask.
     """
 
-    own = True
-
     def __init__(self, inputs: int, tasks: int, trunk: BaseTrunk, bottleneck: int) -> None:
         super().__init__()
         self.trunk = trunk.build(inputs, Layers())
         count = len(self.trunk.parts)
         self.masks = nn.ModuleList([Mask(self.width, tasks, bottleneck, place > 0) for place in range(count)])
-
-    @property
-    def last(self) -> Linear:
-        """The trunk's last layer."""
-        return self.trunk.last
-
-    @property
-    def width(self) -> int:
-        """Of what a head reads."""
-        return self.trunk.width
 
     def forward(self, x: Tensor) -> Tensor:
         """Return each task's masked last layer, [(members,) rows, tasks, width]."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from trunkline.nets.layers import Layered
 from trunkline.nets.stack import Linear
 
 
@@ -29,3 +30,20 @@ class Form(Protocol):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return what the heads read, for the prepared columns `x` [(members,) rows, inputs]."""
+
+
+class OverTrunk(nn.Module):
+    """A form whose heads read one trunk, each in its own way."""
+
+    own = True
+    trunk: Layered
+
+    @property
+    def last(self) -> Linear:
+        """The trunk's last layer, without what a task changes about it."""
+        return self.trunk.last
+
+    @property
+    def width(self) -> int:
+        """Of what a head reads."""
+        return self.trunk.width

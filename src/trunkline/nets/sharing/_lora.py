@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.nets.layers import Layers, Norm
+from trunkline.nets.sharing._form import OverTrunk
 from trunkline.nets.stack import Linear
 from trunkline.nets.trunks.base import BaseTrunk
 
@@ -68,7 +69,7 @@ class AdaptedLayers(Layers):
         return Norm(width, copies=1)
 
 
-class Adapted(nn.Module):
+class Adapted(OverTrunk):
     """One trunk with corrections per task.
 
     Args:
@@ -78,21 +79,9 @@ class Adapted(nn.Module):
         rank: Of a correction.
     """
 
-    own = True
-
     def __init__(self, inputs: int, tasks: int, trunk: BaseTrunk, rank: int) -> None:
         super().__init__()
         self.trunk = trunk.build(inputs, AdaptedLayers(tasks, rank))
-
-    @property
-    def last(self) -> Linear:
-        """The trunk's last layer, without the corrections."""
-        return self.trunk.last
-
-    @property
-    def width(self) -> int:
-        """Of what a head reads."""
-        return self.trunk.width
 
     def forward(self, x: Tensor) -> Tensor:
         """Return each task's corrected last layer, [(members,) rows, tasks, width]."""
