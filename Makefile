@@ -3,28 +3,32 @@
 # make test-all   ... the slow tests too
 # make bench      measure against the goals and write docs/benchmarks.md; quiet machine, a few minutes
 # make bench-balance   what a step costs under each balance method, over equal weights; three minutes
+# make bench-quality   candidate recipes on the flights, beside models for one task alone and LightGBM; an hour
 # make experiments   worlds whose answer is known: does the verdict say it? Half an hour, mostly on flights
 
 SHELL := /bin/sh
 PYTHON := $(shell command -v python3 || command -v python)
 BIN := .venv/bin
 
-.PHONY: demo test test-all bench bench-balance experiments check setup clean
+.PHONY: demo test test-all bench bench-balance bench-quality experiments check setup clean
 
 demo: setup
 	@$(BIN)/python flows/pipeline.py
 
 test: check
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: setup
 	@$(BIN)/python -m benchmarks
 
 bench-balance: setup
 	@$(BIN)/python -m benchmarks.balance
+
+bench-quality: setup
+	@$(BIN)/python -m benchmarks.quality
 
 experiments: setup
 	@$(BIN)/python -m benchmarks.experiments
