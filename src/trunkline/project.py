@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from trunkline.balance import Balance, EqualWeights
 from trunkline.columns import Column
 from trunkline.data.declarations import Data, EqualByDefault, Rebalance, Split, Validation
-from trunkline.data.rebalance import rule_of
+from trunkline.data.rebalance import kinds_for, rule_of
 from trunkline.declared import Declared, did_you_mean, explain
 from trunkline.errors import EnvironmentFault, ParamsError
 from trunkline.evaluation.declarations import Evaluation
@@ -125,10 +125,14 @@ def _of_rebalance(project: Project) -> Iterator[str]:
             hint = did_you_mean(name, project.tasks) or "; take it out, or declare the task"
             yield f"rebalance.tasks: '{name}' is no task{hint}"
     for name, task in project.tasks.items():
-        if problem := rule_of(rebalance, name).problem(task):
-            own = name in rebalance.tasks
-            way = f"; for {name} write rebalance: {{tasks: {{{name}: {{kind: equal}}}}}}" if not own else ""
-            yield f"rebalance{f'.tasks.{name}' if own else ''}.kind: {rule_of(rebalance, name).kind} {problem}{way}"
+        rule = rule_of(rebalance, name)
+        if problem := rule.problem(task):
+            choice = kinds_for(task) if task.kind not in rule.suits else ""
+            if name in rebalance.tasks:
+                yield f"rebalance.tasks.{name}.kind: {rule.kind} {problem}{choice and f'; choose {choice}'}"
+            else:
+                way = f"for {name} choose {choice or 'another rule'} under rebalance.tasks"
+                yield f"rebalance.kind: {rule.kind} {problem}; {way}"
 
 
 def _of_balance(project: Project) -> Iterator[str]:

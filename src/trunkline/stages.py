@@ -157,12 +157,15 @@ def evaluate(root: Path, project: Project) -> None:
     fairness = judge_fairness(evidence, rows, sensitive, declared.draws, project.seed)
     evaluation = evaluate_evidence(evidence, rows, declared, project.seed, encoded.labelled, fairness)
     history = _histories(root, project.tasks)
-    kept = [seed["kept_epoch"] for seed in read_json(root / SHARED / "run.json")["seeds"]]
+    run = read_json(root / SHARED / "run.json")
+    kept = [seed["kept_epoch"] for seed in run["seeds"]]
     affinity = root / SHARED / "affinity.json"
     coverage = measured_coverage(trained, evidence)
     analysis = {
         "version": 1,
-        "tasks": analyse(evidence, rows, declared.slices, history["shared"], kept, coverage, project.seed),
+        "tasks": analyse(
+            evidence, rows, declared.slices, history["shared"], kept, coverage, project.seed, run.get("rebalance")
+        ),
         "affinity": analyse_affinity(read_json(affinity)) if affinity.exists() else None,
         "fairness": fairness,
     }

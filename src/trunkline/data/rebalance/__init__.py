@@ -11,7 +11,7 @@ the head gives probabilities of the rows as they are before anything calibrates,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from pydantic import Field
 
@@ -89,6 +89,13 @@ def rule_of(rebalance: Rebalance, task: str) -> Rule:
     return rebalance.tasks.get(task, rebalance)
 
 
+def kinds_for(task: Task) -> str:
+    """Return the kinds of rule that suit a task, as a sentence lists them."""
+    rules: tuple[type[BaseRule], ...] = get_args(get_args(Rule)[0])
+    words = [get_args(rule.model_fields["kind"].annotation)[0] for rule in rules if task.kind in rule.suits]
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
 def plan(task: Task, labels: pa.Array | pa.ChunkedArray, rule: Rule | None = None) -> Plan:
     """Plan how the rows of a task count.
 
@@ -128,4 +135,4 @@ def plan(task: Task, labels: pa.Array | pa.ChunkedArray, rule: Rule | None = Non
     return measured | {"rule": rule.model_dump(mode="json", exclude={"tasks"})} | rule.plan(task, classes, known)
 
 
-__all__ = ["BaseRule", "EqualDraws", "Plan", "Rebalance", "Rule", "plan", "rule_of"]
+__all__ = ["BaseRule", "EqualDraws", "Plan", "Rebalance", "Rule", "kinds_for", "plan", "rule_of"]
