@@ -33,7 +33,6 @@ RULES: dict[str, dict[str, Any]] = {
     "focal": {"kind": "focal"},
     "oversample": {"kind": "oversample"},
 }
-HELD = ("equal", "class_weights .5", "logit_adjustment")
 WEIGHTED = "class_weights"
 SHARE = 0.5  # of the copied rows that are rare
 
@@ -144,8 +143,3 @@ def _findings(name: str, found: Scores) -> list[Finding]:
         Finding(f"{name}: mean probability, in base rates", found.level, 0.7, 1.4),
         Finding(f"{name}: log loss, in entropies of the base rate", found.loss, high=0.95),
     ]
-
-
-if __name__ == "__main__":
-    for name, rule in RULES.items():
-        print(name, outcome(world(), rule))

@@ -127,7 +127,7 @@ def _of_rebalance(project: Project) -> Iterator[str]:
     for name, task in project.tasks.items():
         rule = rule_of(rebalance, name)
         if problem := rule.problem(task):
-            choice = kinds_for(task) if task.kind not in rule.suits else ""
+            choice = kinds_for(task) if not rule.is_for(task.kind) else ""
             if name in rebalance.tasks:
                 yield f"rebalance.tasks.{name}.kind: {rule.kind} {problem}{choice and f'; choose {choice}'}"
             else:

@@ -4,7 +4,8 @@
 affinity.json        of the shared arm: how the tasks' gradients agreed, see training/affinity.py
 calibration.json     per seed and task slope and shift of the outputs, and what makes the declared intervals and sets
 run.json             what was trained and how far, and what gates do; no clock, host or revision
-history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction)
+history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction); where a
+                     task is rebalanced, in training as its rule counts rows, in validation as they are
 """
 
 from __future__ import annotations

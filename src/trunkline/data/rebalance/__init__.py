@@ -37,7 +37,7 @@ Rule = Annotated[
 ]
 
 
-class Exceptions(Declared):
+class RulesOfTasks(Declared):
     """The tasks for which another rule holds than for the rest."""
 
     tasks: dict[str, Rule] = Field(
@@ -45,35 +45,35 @@ class Exceptions(Declared):
     )
 
 
-class EqualByDefault(Exceptions, EqualDraws):
+class EqualByDefault(RulesOfTasks, EqualDraws):
     """`EqualDraws` for the tasks without a rule of their own."""
 
 
-class ClassWeightsByDefault(Exceptions, ClassWeights):
+class ClassWeightsByDefault(RulesOfTasks, ClassWeights):
     """`ClassWeights` for the tasks without a rule of their own."""
 
 
-class EffectiveNumberByDefault(Exceptions, EffectiveNumber):
+class EffectiveNumberByDefault(RulesOfTasks, EffectiveNumber):
     """`EffectiveNumber` for the tasks without a rule of their own."""
 
 
-class LogitAdjustmentByDefault(Exceptions, LogitAdjustment):
+class LogitAdjustmentByDefault(RulesOfTasks, LogitAdjustment):
     """`LogitAdjustment` for the tasks without a rule of their own."""
 
 
-class FocalByDefault(Exceptions, Focal):
+class FocalByDefault(RulesOfTasks, Focal):
     """`Focal` for the tasks without a rule of their own."""
 
 
-class UndersampleByDefault(Exceptions, Undersample):
+class UndersampleByDefault(RulesOfTasks, Undersample):
     """`Undersample` for the tasks without a rule of their own."""
 
 
-class OversampleByDefault(Exceptions, Oversample):
+class OversampleByDefault(RulesOfTasks, Oversample):
     """`Oversample` for the tasks without a rule of their own."""
 
 
-class DensityByDefault(Exceptions, Density):
+class DensityByDefault(RulesOfTasks, Density):
     """`Density` for the tasks without a rule of their own."""
 
 
@@ -92,7 +92,7 @@ def rule_of(rebalance: Rebalance, task: str) -> Rule:
 def kinds_for(task: Task) -> str:
     """Return the kinds of rule that suit a task, as a sentence lists them."""
     rules: tuple[type[BaseRule], ...] = get_args(get_args(Rule)[0])
-    words = [get_args(rule.model_fields["kind"].annotation)[0] for rule in rules if task.kind in rule.suits]
+    words = [get_args(rule.model_fields["kind"].annotation)[0] for rule in rules if rule.is_for(task.kind)]
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
 

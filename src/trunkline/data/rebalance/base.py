@@ -20,11 +20,16 @@ class BaseRule(Declared):
     """What every rule has."""
 
     suits: ClassVar[tuple[str, ...]] = ("binary", "multiclass")
-    """Kinds of task that the rule is for."""
+    """Kinds of task that the rule is for; none named: all."""
+
+    @classmethod
+    def is_for(cls, kind: str) -> bool:
+        """Return whether the rule is for tasks of this kind."""
+        return not cls.suits or kind in cls.suits
 
     def problem(self, task: Task) -> str | None:
         """Return why the rule cannot hold for a task, and what to do; None where it can."""
-        return None if task.kind in self.suits else f"is for tasks of kind {' or '.join(self.suits)}, not {task.kind}"
+        return None if self.is_for(task.kind) else f"is for tasks of kind {' or '.join(self.suits)}, not {task.kind}"
 
     def plan(self, task: Task, classes: Mapping[str, int], known: np.ndarray[Any, Any]) -> Plan:
         """Return what the rule adds to a task's plan.

@@ -11,4 +11,4 @@ class EqualDraws(BaseRule):
     """Every labelled row counts the same; only the priors are measured."""
 
     kind: Literal["equal"] = "equal"
-    suits: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "regression")
+    suits: ClassVar[tuple[str, ...]] = ()
