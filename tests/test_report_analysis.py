@@ -175,7 +175,10 @@ def analysed() -> dict[str, Any]:
     classes = {"false": {"rows": 90, "coverage": 0.9, "interval": [0.8, 0.95]}}
     size = {"mean_size": 1.2, "empty": 0.01, "classes": classes}
     coverage = {"late": {"asked": 0.9, "rows": 100, "coverage": 0.91, "interval": [0.85, 0.95], **size}}
-    of_tasks = analyse(tasks, rows, ["place"], histories(KIND_OF)["shared"], [3], coverage, 1)
+    done = {"rule": {"kind": "focal", "gamma": 2.0, "alpha": None}}
+    by_class = {"class_weights": {"false": 1.0, "true": 1.0}, "prior_shift": {"false": 0.1, "true": -0.9}}
+    rebalanced = {"late": done | by_class, "delay": {"rule": {"kind": "density", "power": 0.5}, "class_weights": {}}}
+    of_tasks = analyse(tasks, rows, ["place"], histories(KIND_OF)["shared"], [3], coverage, 1, rebalanced)
     fairness = judge_fairness(tasks, rows, ["place"], draws=200, seed=1)
     cosine = [[1.0, 0.4, None], [0.4, 1.0, -0.2], [None, -0.2, 1.0]]
     affinity = {
@@ -212,6 +215,8 @@ def test_every_part_of_the_analysis_has_its_section(page: str) -> None:
         assert shown in said
     for shown in ("By place", "selection rate gap", "too few rows", "1.2 classes, 1.0 % empty", "the epoch kept is"):
         assert shown in said
+    assert "Rebalanced by focal (gamma 2). That moved the logit of true by −1.0, which was taken off again" in said
+    assert "Rebalanced by density (power 0.5)" in said and said.count("Rebalanced by") == 2
     assert "median" in said
     assert page.count('role="img" aria-label="late: ') == 4  # curve, calibration, over time, histogram
 

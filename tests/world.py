@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
+from trunkline import stages
 from trunkline.files import seal
 from trunkline.project import Project, parse_project
 
@@ -96,6 +97,7 @@ def split_project(root: Path, count: int = 2000, **changes: Any) -> Project:
     folder.mkdir(parents=True)
     pq.write_table(table, folder / "rows.parquet", row_group_size=700, write_page_checksum=True)
     seal(folder, ["rows.parquet"])
+    stages.rebalance(root, project)
     (root / "reports").mkdir(exist_ok=True)
     (root / "reports" / "validation.json").write_text("{}")
     return project

@@ -76,6 +76,7 @@ def prepare(root: Path, world: World, project: Project) -> None:
     write_json(root / stages.REPORTS / "validation.json", {})
     with quiet():
         stages.split(root, project)
+        stages.rebalance(root, project)
         stages.encode(root, project)
 
 

@@ -15,7 +15,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from trunkline.balance import Balance, EqualWeights
 from trunkline.columns import Column
-from trunkline.data.declarations import Data, EqualDraws, Rebalance, Split, Validation
+from trunkline.data.declarations import Data, EqualByDefault, Rebalance, Split, Validation
+from trunkline.data.rebalance import kinds_for, rule_of
 from trunkline.declared import Declared, did_you_mean, explain
 from trunkline.errors import EnvironmentFault, ParamsError
 from trunkline.evaluation.declarations import Evaluation
@@ -46,7 +47,7 @@ class Project(Declared):
         Validation(), description="What the data must be before anything is learned from it."
     )
     split: Split = Field(description="Which rows train, which choose, which judge.")
-    rebalance: Rebalance = Field(EqualDraws(), description="How often each row of a task is drawn.")
+    rebalance: Rebalance = Field(EqualByDefault(), description="How much each row of a task counts in its loss.")
     trunk: Trunk = Field(MLPTrunk(), description="The layers that all tasks share.")
     sharing: Sharing = Field(HardSharing(), description="How the tasks share the trunk.")
     balance: Balance = Field(EqualWeights(), description="How the tasks' losses become one step.")
@@ -75,7 +76,7 @@ class Project(Declared):
 
 def _contradictions(project: Project) -> list[str]:
     """Return a sentence for each pair of declarations that cannot both hold."""
-    parts = (_of_names, _of_targets, _of_validation, _of_balance, _of_fairness, _of_evaluation)
+    parts = (_of_names, _of_targets, _of_validation, _of_rebalance, _of_balance, _of_fairness, _of_evaluation)
     return [problem for part in parts for problem in part(project)]
 
 
@@ -115,6 +116,23 @@ def _of_validation(project: Project) -> Iterator[str]:
     for name in project.validation.leaks.allow:
         if name not in project.columns:
             yield f"validation.leaks.allow: '{name}' is no input column{did_you_mean(name, project.columns)}"
+
+
+def _of_rebalance(project: Project) -> Iterator[str]:
+    rebalance = project.rebalance
+    for name in rebalance.tasks:
+        if name not in project.tasks:
+            hint = did_you_mean(name, project.tasks) or "; take it out, or declare the task"
+            yield f"rebalance.tasks: '{name}' is no task{hint}"
+    for name, task in project.tasks.items():
+        rule = rule_of(rebalance, name)
+        if problem := rule.problem(task):
+            choice = kinds_for(task) if not rule.is_for(task.kind) else ""
+            if name in rebalance.tasks:
+                yield f"rebalance.tasks.{name}.kind: {rule.kind} {problem}{choice and f'; choose {choice}'}"
+            else:
+                way = f"for {name} choose {choice or 'another rule'} under rebalance.tasks"
+                yield f"rebalance.kind: {rule.kind} {problem}; {way}"
 
 
 def _of_balance(project: Project) -> Iterator[str]:

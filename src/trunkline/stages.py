@@ -83,15 +83,15 @@ def split(root: Path, project: Project) -> None:
 
 
 def rebalance(root: Path, project: Project) -> None:
-    """Write per task how its rows are drawn, and the prior shift to undo later."""
-    from trunkline.data.rebalance import plan
+    """Write per task how much its rows count, and the prior shift to undo later."""
+    from trunkline.data.rebalance import plan, rule_of
     from trunkline.data.rows import open_rows
 
     source = open_rows(root / SPLIT)
     training = source.read(["side"])["side"].to_numpy() == "train"
     for name, task in project.tasks.items():
         labels = source.read([task.target])[task.target].filter(training)
-        write_json(root / REBALANCE / f"{name}.json", plan(task, labels))
+        write_json(root / REBALANCE / f"{name}.json", plan(task, labels, rule_of(project.rebalance, name)))
 
 
 def encode(root: Path, project: Project) -> None:
@@ -109,9 +109,13 @@ def train(root: Path, project: Project) -> None:
     """Fit the shared model."""
     from trunkline.data.encode import Encoded
     from trunkline.training.arm import penalised, shared_arm
+    from trunkline.training.rebalanced import read_plans
 
     encoded = Encoded(root / ENCODED, list(project.tasks), penalised(project.training, project.tasks))
-    arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training, sharing=project.sharing)
+    plans = read_plans(root / REBALANCE, project.tasks)
+    arm = shared_arm(
+        project.tasks, encoded, project.trunk, project.balance, project.training, project.sharing, plans
+    )  # fmt: skip
     _train(arm, encoded, project, project.calibration, project.monitor, root, root / SHARED)
 
 
@@ -120,10 +124,12 @@ def baseline(root: Path, project: Project, task: str) -> None:
     from trunkline.data.encode import Encoded
     from trunkline.training.arm import alone_arm, penalised
     from trunkline.training.declarations import Calibration
+    from trunkline.training.rebalanced import read_plans
 
     encoded = Encoded(root / ENCODED, [task], penalised(project.training, [task]))
     models = read_json(root / ENCODED / "alone.json")["models"]
-    arm = alone_arm(task, encoded, project.trunk, project.training, models)
+    plans = read_plans(root / REBALANCE, [task])
+    arm = alone_arm(task, encoded, project.trunk, project.training, models, plans)
     # An interval or a set is the exported model's: what coverage is asked for changes nothing here.
     calibration = Calibration(kind=project.calibration.kind)
     _train(arm, encoded, project, calibration, None, root, root / ALONE / task)
@@ -151,12 +157,15 @@ def evaluate(root: Path, project: Project) -> None:
     fairness = judge_fairness(evidence, rows, sensitive, declared.draws, project.seed)
     evaluation = evaluate_evidence(evidence, rows, declared, project.seed, encoded.labelled, fairness)
     history = _histories(root, project.tasks)
-    kept = [seed["kept_epoch"] for seed in read_json(root / SHARED / "run.json")["seeds"]]
+    run = read_json(root / SHARED / "run.json")
+    kept = [seed["kept_epoch"] for seed in run["seeds"]]
     affinity = root / SHARED / "affinity.json"
     coverage = measured_coverage(trained, evidence)
     analysis = {
         "version": 1,
-        "tasks": analyse(evidence, rows, declared.slices, history["shared"], kept, coverage, project.seed),
+        "tasks": analyse(
+            evidence, rows, declared.slices, history["shared"], kept, coverage, project.seed, run.get("rebalance")
+        ),
         "affinity": analyse_affinity(read_json(affinity)) if affinity.exists() else None,
         "fairness": fairness,
     }

@@ -32,7 +32,8 @@ class Tchebycheff(LossMethod):
     reference: dict[str, float] = Field(
         {},
         description="Per task the loss that it is compared with: its validation loss alone, from "
-        "models/alone/<task>/history.tsv. Tasks not named: 0.",
+        "models/alone/<task>/history.tsv; of a task that is rebalanced its training loss there, which counts rows as "
+        "this one does. Tasks not named: 0.",
     )
     normalized: ClassVar[bool] = True
 

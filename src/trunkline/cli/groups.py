@@ -148,6 +148,7 @@ def _train(root: Path, project: Project, group: tuple[str, ...]) -> Path:
     from trunkline.data.encode import Encoded
     from trunkline.training.arm import penalised, shared_arm, train_arm
     from trunkline.training.groups import is_trained
+    from trunkline.training.rebalanced import read_plans
 
     folder, words = root / WORK / _identity(root, project, group), " + ".join(group)
     if is_trained(folder):
@@ -156,7 +157,10 @@ def _train(root: Path, project: Project, group: tuple[str, ...]) -> Path:
     _progress(f"{words}: trains")
     encoded = Encoded(root / stages.ENCODED, list(group), penalised(project.training, group))
     tasks = {name: project.tasks[name] for name in group}
-    arm = shared_arm(tasks, encoded, project.trunk, project.balance, project.training, sharing=project.sharing)
+    plans = read_plans(root / stages.REBALANCE, group)
+    arm = shared_arm(
+        tasks, encoded, project.trunk, project.balance, project.training, project.sharing, plans
+    )  # fmt: skip
     train_arm(
         replace(arm, name="group"), encoded, project.calibration, project.alone.tune, None, project.seed,
         project.threads, folder, root / stages.CHECKPOINTS, _progress,
@@ -167,7 +171,7 @@ def _train(root: Path, project: Project, group: tuple[str, ...]) -> Path:
 def _identity(root: Path, project: Project, group: tuple[str, ...]) -> str:
     """Return the name of a group's training: a hash of everything that decides its result."""
     from trunkline.files import MANIFEST, read_json
-    from trunkline.stages import ENCODED
+    from trunkline.stages import ENCODED, REBALANCE
     from trunkline.training.checkpoint import identity
     from trunkline.training.fit import choose_device
 
@@ -178,6 +182,7 @@ def _identity(root: Path, project: Project, group: tuple[str, ...]) -> str:
             "tasks": {name: project.tasks[name].model_dump(mode="json") for name in group},
             "rows": [read_json(path) for path in sorted((root / ENCODED).rglob(MANIFEST))],
             "labels": [read_json(root / ENCODED / "labels" / f"{name}.json") for name in group],
+            "plans": [read_json(root / REBALANCE / f"{name}.json") for name in group],
             "device": choose_device(project.training.device).type,
         }
     )

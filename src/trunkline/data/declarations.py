@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from trunkline.columns.base import OnFailure
+from trunkline.data.rebalance import EqualByDefault, Rebalance
 from trunkline.declared import Declared
 
 # --- ingest -----------------------------------------------------------------------------------------------
@@ -240,19 +241,7 @@ class ColumnSplit(_Split):
 Split = Annotated[TimeSplit | RandomSplit | GroupSplit | ColumnSplit, Field(discriminator="kind")]
 
 
-# --- rebalance --------------------------------------------------------------------------------------------
-
-
-class EqualDraws(Declared):
-    """Every labelled row counts the same; only the priors are measured."""
-
-    kind: Literal["equal"] = "equal"
-
-
-Rebalance = EqualDraws
-
-
 __all__ = [
-    "ColumnSplit", "Data", "Drift", "EqualDraws", "FilesSource", "FlightsSource", "GroupSplit", "Leaks",
+    "ColumnSplit", "Data", "Drift", "EqualByDefault", "FilesSource", "FlightsSource", "GroupSplit", "Leaks",
     "RandomSplit", "Rebalance", "Rule", "Source", "Split", "TimeSplit", "Validation",
 ]  # fmt: skip

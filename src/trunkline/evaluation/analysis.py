@@ -10,6 +10,7 @@ import numpy as np
 from trunkline.evaluation import calibration
 from trunkline.evaluation.evidence import Evidence, TestRows
 from trunkline.evaluation.regret import checkpoint_regret
+from trunkline.evaluation.report_rebalance import rebalanced_said
 from trunkline.evaluation.slices import slice_scores
 
 QUANTILES = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "largest": 1.0}
@@ -23,6 +24,7 @@ def analyse(
     kept: Sequence[int],
     coverage: Mapping[str, Mapping[str, Any]],
     seed: int,
+    rebalanced: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Return `tasks` of reports/analysis.json.
 
@@ -34,13 +36,16 @@ def analyse(
         kept: Epoch that the shared arm kept, from 1, per seed.
         coverage: What `calibration.measure_coverage` found, by task; without those that ask for none.
         seed: The project's seed.
+        rebalanced: What run.json says of the tasks whose rows did not all count the same.
     """
+    said = {name: rebalanced_said(held) for name, held in (rebalanced or {}).items()}
     return {
         each.name: {
             **({"labels": label_counts(each), **calibration.analyse(each, rows)} if each.known.any() else {}),
             "slices": {column: slice_scores(each, rows.columns[column], rows.units, seed) for column in slices},
             "checkpoint_regret": checkpoint_regret(history, each.name, kept),
             **({"coverage": coverage[each.name]} if each.name in coverage else {}),
+            **({"rebalanced": said[each.name]} if each.name in said else {}),
         }
         for each in evidence
     }

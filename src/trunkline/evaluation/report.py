@@ -101,6 +101,7 @@ def _analysis(tasks: Mapping[str, Any], analysis: Mapping[str, Any], history: Ma
         "fewest_in_point": prediction_charts.FEWEST_ROWS,
         "fairness": fairness_view(analysis.get("fairness"), few=len(tasks) <= FEW_TASKS),
         "labels": label_words(of_tasks),
+        "rebalanced": {name: said for name, held in of_tasks.items() if (said := held.get("rebalanced"))},
         "sides": SIDES,
     }
 

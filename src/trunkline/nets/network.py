@@ -31,7 +31,8 @@ class Network(nn.Module):
     Args:
         features: Width of the prepared float features.
         vocabulary_sizes: Number of codes of each categorical column.
-        states: The tasks' states; a head starts at its task's best constant prediction.
+        states: The tasks' states; a head starts at its task's best constant prediction, `start` or else `bias`. What
+            stands in `offset` is added to every output: it is no part of what is learned.
         trunk: The declared trunk.
         generator: Draws the initial weights; None leaves them as memory holds them, to be counted.
         sharing: The declared form of sharing.
@@ -39,6 +40,7 @@ class Network(nn.Module):
 
     offsets: Tensor
     reads: Tensor
+    offset: Tensor | None
 
     def __init__(
         self,
@@ -62,6 +64,8 @@ class Network(nn.Module):
         self.heads = Linear(form.width, sum(counts), scale=HEAD_SCALE)
         reads = np.repeat(np.arange(len(states)), counts) * sum(counts) + np.arange(sum(counts))
         self.register_buffer("reads", torch.tensor(reads), persistent=False)
+        offset = [number for state in states for number in state.get("offset", [0.0] * state["outputs"])]
+        self.register_buffer("offset", torch.tensor(offset) if any(offset) else None, persistent=False)
         if generator is not None:
             self._initialise(states, generator)
 
@@ -70,7 +74,8 @@ class Network(nn.Module):
             if isinstance(part, Initialised):
                 part.initialise(generator)
         with torch.no_grad():
-            self.heads.bias.copy_(torch.tensor([bias for state in states for bias in state["bias"]]))
+            start = [number for state in states for number in (state.get("start") or state["bias"])]
+            self.heads.bias.copy_(torch.tensor(start))
 
     @property
     def last_shared(self) -> Linear:
@@ -99,10 +104,11 @@ class Network(nn.Module):
         """Return the outputs of all heads, float32 [rows, outputs], for what `trunk_output` gave."""
         if not self.trunk.own:
             outputs: Tensor = self.heads(shared)
-            return outputs
-        # Every head on every task's numbers in one product; of these only its own task's count.
-        of_all = torch.unflatten(self.heads(shared.flatten(-3, -2)), -2, shared.shape[-3:-1])
-        return of_all.flatten(-2).index_select(-1, self.reads)
+        else:
+            # Every head on every task's numbers in one product; of these only its own task's count.
+            of_all = torch.unflatten(self.heads(shared.flatten(-3, -2)), -2, shared.shape[-3:-1])
+            outputs = of_all.flatten(-2).index_select(-1, self.reads)
+        return outputs if self.offset is None else outputs + self.offset
 
     def forward(self, features: Tensor, codes: Tensor) -> Tensor:
         """Return the outputs of all heads, float32 [rows, outputs]."""

@@ -14,6 +14,8 @@ from torch.nn import functional
 from trunkline.tasks.base import TaskState
 from trunkline.tasks.regression import HUBER_DELTA
 
+LEAST_MISS = 1e-7  # below it, the slope of a power below 1 would be infinite
+
 
 class Correction(NamedTuple):
     """What calibration does to a head's outputs: output' = bias + slope (output - bias) + shift.
@@ -73,7 +75,8 @@ class Losses(nn.Module):
     """Losses of all tasks in a few vectorised steps, each over the rows that have a label.
 
     Args:
-        states: The tasks' states, in the order of the heads' outputs.
+        states: The tasks' states, in the order of the heads' outputs. For a task that is rebalanced they may hold
+            `shift`, numbers that are added to its outputs first, and `focus`, the exponent of the focal loss.
         normalize: "constant" or "off", see `loss_scale`.
     """
 
@@ -83,6 +86,8 @@ class Losses(nn.Module):
     columns: Tensor
     targets: Tensor
     restore: Tensor
+    shift: Tensor
+    focus: Tensor
 
     def __init__(self, states: list[TaskState], normalize: str) -> None:
         super().__init__()
@@ -99,30 +104,42 @@ class Losses(nn.Module):
         self.register_buffer("huber", torch.tensor(huber))
         self.register_buffer("columns", torch.tensor([starts[place] for place in self.single], dtype=torch.int64))
         self.register_buffer("targets", torch.tensor(self.single, dtype=torch.int64))
+        shift = [number for state in states for number in state.get("shift", [0.0] * state["outputs"])]
+        focus = [state.get("focus", 0.0) for state in states]
+        self.shifted, self.focused = any(shift), any(focus)
+        self.register_buffer("shift", torch.tensor(shift))
+        self.register_buffer("focus", torch.tensor(focus))
         order = self.single + self.multiclass
         self.register_buffer("restore", torch.tensor(np.argsort(order), dtype=torch.int64))
 
-    def sums(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def sums(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return (sum of scaled losses, number of labelled rows) per task, each float32 [(members,) tasks].
 
         Args:
             outputs: float32 [(members,) rows, outputs of all tasks].
             targets: float32 [(members,) rows, tasks], NaN = no label.
+            weights: How much each row counts, float32 [(members,) rows, tasks], 1 in the mean, so that the sum over
+                the number of rows still is a mean; None, or of width 0: every row counts the same.
         """
         known = ~torch.isnan(targets)
         counts = known.sum(dim=-2).to(torch.float32)
+        counting = known if weights is None or not weights.shape[-1] else known * weights
+        if self.shifted:
+            outputs = outputs + self.shift
         parts = []
         if self.single:
             mask = known[..., self.targets]
             target = torch.where(mask, targets[..., self.targets], 0.0)
-            parts.append((self._single(outputs[..., self.columns], target) * mask).sum(dim=-2))
+            losses = self._focal(self._single(outputs[..., self.columns], target), self.targets)
+            parts.append((losses * counting[..., self.targets]).sum(dim=-2))
         for place in self.multiclass:
             first, last = self.slices[place]
             mask = known[..., place]
             target = torch.where(mask, targets[..., place], 0.0).to(torch.int64)
             logits = outputs[..., first:last]
             chosen = logits.gather(-1, target.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
-            parts.append(((logits.logsumexp(dim=-1) - chosen) * mask).sum(dim=-1, keepdim=True))
+            losses = self._focal(logits.logsumexp(dim=-1) - chosen, place)
+            parts.append((losses * counting[..., place]).sum(dim=-1, keepdim=True))
         return torch.cat(parts, dim=-1)[..., self.restore] * self.scale, counts
 
     def _single(self, output: Tensor, target: Tensor) -> Tensor:
@@ -138,9 +155,16 @@ class Losses(nn.Module):
             loss = torch.where(self.logit, functional.softplus(output) - output * target, loss)
         return loss
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def _focal(self, losses: Tensor, places: Tensor | int) -> Tensor:
+        """Return cross-entropies with the say of well predicted rows taken away; others, of exponent 0, as they are."""
+        if not self.focused:
+            return losses
+        missed = -torch.expm1(-losses.clamp(min=LEAST_MISS))  # 1 - probability of the label
+        return losses * missed ** self.focus[places]
+
+    def forward(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean scaled loss per task [(members,) tasks]; 0 where no row of the batch has a label."""
-        sums, counts = self.sums(outputs, targets)
+        sums, counts = self.sums(outputs, targets, weights)
         return sums / counts.clamp(min=1)
 
 

@@ -78,7 +78,7 @@ class RegressionTask(BaseTask):
         center, spread = float(known.mean()), float(known.std())
         scaled = (known - center) / spread
         squared = self.loss == "squared"
-        constant = float(np.mean(scaled**2)) if squared else float(np.mean(_huber(scaled)))
+        constant = float(np.mean(scaled**2)) if squared else float(np.mean(huber(scaled)))
         return {
             "kind": "regression",
             "labelled": len(known),
@@ -134,6 +134,7 @@ class RegressionTask(BaseTask):
         return np.array([[state["mean"]]])
 
 
-def _huber(scaled: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def huber(scaled: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return Huber's loss of errors in training standard deviations."""
     size = np.abs(scaled)
     return np.where(size <= HUBER_DELTA, 0.5 * scaled**2, HUBER_DELTA * (size - 0.5 * HUBER_DELTA))

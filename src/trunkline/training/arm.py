@@ -4,7 +4,8 @@
 affinity.json        of the shared arm: how the tasks' gradients agreed, see training/affinity.py
 calibration.json     per seed and task slope and shift of the outputs, and what makes the declared intervals and sets
 run.json             what was trained and how far, and what gates do; no clock, host or revision
-history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction)
+history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction); where a
+                     task is rebalanced, in training as its rule counts rows, in validation as they are
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, Monitor, Training
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
+from trunkline.training.rebalanced import Plan, network_states, row_weights
 
 
 def train_arm(
@@ -77,6 +79,7 @@ def train_arm(
     selection, held = validation.subset(chooses), validation.subset(calibrates)
     labels = {name: np.array(of_task[calibrates]) for name, of_task in arrays.labels.items()}
     refuse_too_few(arm.states, labels, calibration.coverage)
+    train = train._replace(weights=row_weights(arm.states, arm.plans, encoded.side("train").labels))
     facts, slot = _facts(arm, encoded, monitor, seed, threads), work / arm.name
 
     def fitted_with(rate: float, count: int, place: str, meter: AffinityMeter | None = None) -> list[Fitted]:
@@ -106,7 +109,7 @@ def train_arm(
     gates = [gate_report(each.network, validation.features, validation.codes, list(arm.states)) for each in fitted]
     for line in gate_warnings(gates):
         report(f"warning: {line}")
-    found = {"learning_rate": chosen, "trials": trials, **_of_gates(gates)}
+    found = {"learning_rate": chosen, "trials": trials, **_of_gates(gates), **_of_plans(arm.plans)}
     write_json(target / "run.json", _description(arm, threads, fitted, found))
     rows = [{"seed": place, **row} for place, of_seed in enumerate(fitted) for row in of_seed.history]
     write_text(target / "history.tsv", _tsv(rows))
@@ -124,20 +127,28 @@ def shared_arm(
     balance: Balance,
     training: Training,
     sharing: Sharing | None = None,
+    plans: Mapping[str, Plan] | None = None,
 ) -> Arm:
     """Return the arm that learns all tasks together."""
     weights = {name: task.weight for name, task in tasks.items()}
     encoder = encoded.encoder
     sizes = encoder.vocabulary_sizes
     penalties = _penalties(training, encoded)
-    states = list(encoded.states.values())
-    form = fitted_sharing(encoder.features, sizes, states, trunk, sharing or HardSharing())
+    states, plans = network_states(encoded.states, plans or {}), dict(plans or {})
+    form = fitted_sharing(encoder.features, sizes, list(states.values()), trunk, sharing or HardSharing())
     return Arm(
-        "shared", encoded.states, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form
+        "shared", states, weights, encoder.features, sizes, trunk, balance, training, penalties, form, plans
     )  # fmt: skip
 
 
-def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, models: int = 1) -> Arm:
+def alone_arm(
+    name: str,
+    encoded: Encoded,
+    trunk: Trunk,
+    training: Training,
+    models: int = 1,
+    plans: Mapping[str, Plan] | None = None,
+) -> Arm:
     """Return the arm that learns one task by itself; its weight says nothing there and is 1.
 
     Args:
@@ -146,11 +157,12 @@ def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, mod
         trunk: The shared arm's trunk.
         training: The shared arm's recipe.
         models: Alone models that together get about the shared model's parameters; 1 = each gets as many.
+        plans: The task's, where its rows do not all count the same.
     """
     encoder = encoded.encoder
     if models > 1:
         trunk = narrowed(encoder.features, encoder.vocabulary_sizes, trunk, models)
-    states = {name: encoded.states[name]}
+    states = network_states({name: encoded.states[name]}, plans or {})
     return Arm(
         f"alone/{name}",
         states,
@@ -161,6 +173,7 @@ def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, mod
         EqualWeights(),
         training,
         _penalties(training, encoded),
+        plans=dict(plans or {}),
     )
 
 
@@ -179,7 +192,8 @@ def as_rows(arrays: Arrays, arm: Arm) -> Rows:
     targets = [loss_targets(state, arrays.labels[name]) for name, state in arm.states.items()]
     seen = [torch.from_numpy(np.array(arrays.groups[penalty.column])) for penalty, _ in arm.penalties]
     groups = torch.stack(seen, dim=1) if seen else torch.zeros(len(arrays), 0, dtype=torch.int32)
-    return Rows(arrays.features, arrays.codes, torch.stack(targets, dim=1), groups)
+    weights = torch.zeros(len(arrays), 0)
+    return Rows(arrays.features, arrays.codes, torch.stack(targets, dim=1), groups, weights)
 
 
 def weight_bytes(network: Network) -> bytes:
@@ -271,6 +285,7 @@ def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threa
         "arm": arm.name,
         "tasks": arm.states,
         "weights": arm.weights,
+        "plans": arm.plans,
         "declared": [part.model_dump(mode="json") for part in declared if part],
         "rows": read_json(encoded.folder / "features" / "manifest.json"),
         "groups": encoded.group_seals,
@@ -292,6 +307,12 @@ def _run(fitted: Fitted) -> dict[str, object]:
 
 def _of_gates(gates: list[list[dict[str, Any]]]) -> dict[str, object]:
     return {"gates": gates, "warnings": gate_warnings(gates)} if any(gates) else {}
+
+
+def _of_plans(plans: dict[str, Plan]) -> dict[str, object]:
+    shown = ("rule", "classes", "class_weights", "prior_shift")
+    held = {name: {part: plan[part] for part in shown} for name, plan in plans.items()}
+    return {"rebalance": held} if held else {}
 
 
 def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, object]) -> dict[str, object]:

@@ -30,6 +30,7 @@ from trunkline.training.declarations import Training
 from trunkline.training.engine import Learner, backward_for
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.penalties import Penalties
+from trunkline.training.rebalanced import Plan, RowDraws, loss_states, row_counts
 
 START_ROWS = 20_000  # rows behind the check of the first losses; one batch is too few for a rare task
 START_RANGE = (0.8, 1.3)
@@ -53,6 +54,8 @@ class Arm:
     penalties: list[tuple[FairnessPenalty, int]] = field(default_factory=list)
     """Those on tasks of this arm, each with the number of groups of its column."""
     sharing: Sharing = field(default_factory=HardSharing)
+    plans: dict[str, Plan] = field(default_factory=dict)
+    """Of the tasks whose rows do not all count the same."""
 
 
 @dataclass
@@ -127,9 +130,11 @@ class _Trainer:
         self.arm, self.train, self.selection, self.seeds = arm, train, selection, seeds
         self.checkpoints, self.report, self.recipe, self.meter = checkpoints, report, arm.training, meter
         self.device = choose_device(self.recipe.device)
-        states = list(arm.states.values())
-        self.losses = Losses(states, self.recipe.normalize).to(self.device)
-        self.skill_losses = Losses(states, "constant").to(self.device)
+        trained = loss_states(arm.states, arm.plans)
+        self.losses = Losses(trained, self.recipe.normalize).to(self.device)
+        self.start_losses = Losses(trained, "constant").to(self.device)
+        self.skill_losses = Losses(list(arm.states.values()), "constant").to(self.device)
+        self.draws = RowDraws(arm.states, arm.plans, seeds)
         self.weights = torch.tensor([arm.weights[name] for name in arm.states])
         self.whole = stack([self._start(seed) for seed in seeds]).to(self.device)
         for parameter in self.whole.parameters():
@@ -183,7 +188,7 @@ class _Trainer:
         low, high = START_RANGE
         for seed, fitted in zip(self.seeds, self.fitted, strict=True):
             sample = torch.randperm(len(self.train.features), generator=torch_stream(seed, "start"))[:count]
-            losses = self._mean_losses([fitted.network], self.train, sample.sort().values)[0]
+            losses = self._mean_losses([fitted.network], self.train, sample.sort().values, self.start_losses)[0]
             labelled = (~torch.isnan(self.train.targets[sample])).any(dim=0)
             for name, loss, known in zip(self.arm.states, losses.tolist(), labelled.tolist(), strict=True):
                 fitted.start_losses[name] = loss
@@ -212,12 +217,13 @@ class _Trainer:
             draw_from(self.members[place], [stream])
         draw_from(self.whole, streams)
         unseen = [torch_stream(seed, "unseen", self.epoch) for seed in self.seeds]
+        draw = self.draws.of_epoch(self.epoch)
         total = torch.zeros(len(self.seeds), len(self.arm.states), device=self.device)
         batches = epoch_batches(
             self.train, self.recipe.batch, self.recipe.shuffle_rows, self.seeds, self.epoch, self.device
         )
         for step, batch in enumerate(batches):
-            batch = batch._replace(codes=self._hide_some(batch.codes, unseen))
+            batch = batch._replace(codes=self._hide_some(batch.codes, unseen), weights=draw(batch.weights))
             number = self.epoch * self.steps + step
             rate = self.recipe.learning_rate * self._schedule(number)
             if self.meter is not None:
@@ -233,7 +239,7 @@ class _Trainer:
         for places, learner, part in self._passes(batch, active):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 outputs = learner.network(part.features, part.codes)
-            sums, counts = self.losses.sums(outputs.float(), part.targets)
+            sums, counts = self.losses.sums(outputs.float(), part.targets, part.weights)
             found = sums / counts.clamp(min=1)
             price = self.penalties(outputs.float(), part, places)
             moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
@@ -289,7 +295,8 @@ class _Trainer:
         if not torch.isfinite(train_losses[active]).all():
             self._refuse(train_losses[active], (self.epoch + 1) * self.steps)
         places = torch.arange(len(self.selection.features))
-        losses = self._mean_losses([part.network for part in self.members], self.selection, places)
+        networks = [part.network for part in self.members]
+        losses = self._mean_losses(networks, self.selection, places, self.skill_losses)
         for place in [place for place, trains in enumerate(active) if trains]:
             self._note(place, train_losses[place], losses[place])
         self.epoch += 1
@@ -313,7 +320,7 @@ class _Trainer:
             state = fitted.network.state_dict()
             self.best[place] = {key: value.clone() for key, value in state.items()} if chooses else None
 
-    def _mean_losses(self, networks: list[Network], rows: Rows, places: Tensor) -> Tensor:
+    def _mean_losses(self, networks: list[Network], rows: Rows, places: Tensor, losses: Losses) -> Tensor:
         """Return each network's mean loss per task over the rows at `places`, as shares of the constant's."""
         for network in networks:
             network.eval()
@@ -323,9 +330,8 @@ class _Trainer:
             for first in range(0, len(places), SCORE_BATCH):
                 batch = rows.take(places[first : first + SCORE_BATCH], self.device)
                 for place, network in enumerate(networks):
-                    part, known = self.skill_losses.sums(network(batch.features, batch.codes), batch.targets)
-                    sums[place] += part
-                counts += known
+                    sums[place] += losses.sums(network(batch.features, batch.codes), batch.targets, batch.weights)[0]
+                counts += row_counts(batch.targets, batch.weights)
         return (sums / counts).cpu()  # NaN for a task without a label here
 
     def _state(self) -> dict[str, Any]:
