@@ -99,7 +99,8 @@ def _rows(tasks: int, count: int) -> Rows:
     targets = np.tanh(features @ chance.normal(size=(INPUTS, tasks)) / 4) + 0.5 * chance.normal(size=(count, tasks))
     targets[:, 1::2] = targets[:, 1::2] > 0  # every second task has two classes
     targets[chance.random(targets.shape) < 0.05] = np.nan
-    return Rows(features, codes, torch.from_numpy(targets).float(), torch.zeros(count, 0, dtype=torch.int32))
+    groups, weights = torch.zeros(count, 0, dtype=torch.int32), torch.zeros(count, 0)
+    return Rows(features, codes, torch.from_numpy(targets).float(), groups, weights)
 
 
 def _arm(method: Any, tasks: int, width: int) -> Arm:

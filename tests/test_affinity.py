@@ -65,7 +65,7 @@ def made_network(seeds: int, tasks: int, width: int = 32, dropout: float = 0.0) 
 
 def as_batch(features: Tensor, targets: Tensor) -> Batch:
     nothing = torch.zeros(*features.shape[:-1], 0, dtype=torch.int64)
-    return Batch(features, nothing, targets, nothing)
+    return Batch(features, nothing, targets, nothing, nothing.float())
 
 
 class World(NamedTuple):

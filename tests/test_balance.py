@@ -416,7 +416,9 @@ def arm_of(balance: Any, tasks: int, width: int, trunk: MLPTrunk, **recipe: Any)
 def rows_of(inputs: np.ndarray, targets: np.ndarray) -> Rows:
     count = len(inputs)
     nothing = torch.zeros(count, 0, dtype=torch.int32)
-    return Rows(inputs.astype(np.float32), nothing.numpy(), torch.from_numpy(targets).float(), nothing)
+    return Rows(
+        inputs.astype(np.float32), nothing.numpy(), torch.from_numpy(targets).float(), nothing, torch.zeros(count, 0)
+    )
 
 
 def trained(arm: Arm, train: Rows, folder: Path, seeds: tuple[int, ...] = (5,)) -> list[Fitted]:
@@ -577,7 +579,9 @@ def test_twelve_tasks_with_few_labels_train_on_without_a_stall(kind: str, tmp_pa
 def test_rows_without_labels_leave_the_losses_as_they_are(tmp_path: Path) -> None:
     rows = related(count=128)
     targets = torch.cat([rows.targets, torch.full_like(rows.targets, torch.nan)])
-    more = Rows(*(np.vstack([part, part]) for part in rows[:2]), targets, rows.groups.repeat(2, 1))
+    more = Rows(
+        *(np.vstack([part, part]) for part in rows[:2]), targets, rows.groups.repeat(2, 1), rows.weights.repeat(2, 1)
+    )
     trainer = _Trainer(arm_of(EqualWeights(), 4, 6, SMALL), rows, rows, (5,), Checkpoints(tmp_path, "x"),
                        lambda line: None, None)  # fmt: skip
     network = trainer.members[0].network.eval()

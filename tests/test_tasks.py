@@ -57,6 +57,23 @@ def test_a_row_without_a_label_changes_no_loss_and_no_gradient() -> None:
         assert (outputs.grad[~unlabelled, first:last] != 0).any()
 
 
+def test_a_row_of_weight_two_counts_as_the_same_row_twice_and_no_weights_as_ones() -> None:
+    of, targets = states()
+    outputs = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
+    losses = Losses(of, "constant")
+    plain, counts = losses.sums(outputs, targets)
+    for weights in (torch.ones(6, 4), torch.zeros(6, 0)):
+        assert torch.equal(losses.sums(outputs, targets, weights)[0], plain)
+    weights = torch.ones(6, 4)
+    weights[1] = 2.0
+    weights[0, 2] = 0.0  # of one task only
+    sums, known = losses.sums(outputs, targets, weights)
+    twice = [outputs[place] for place in (0, 1, 1, 2, 3, 4, 5)], [targets[place] for place in (0, 1, 1, 2, 3, 4, 5)]
+    twice[1][0] = torch.where(torch.tensor([False, False, True, False]), math.nan, twice[1][0])
+    assert torch.allclose(sums, losses.sums(*(torch.stack(part) for part in twice))[0])
+    assert torch.equal(known, counts)  # the mean is over rows, not over weights
+
+
 def test_losses_are_torchs_own_on_the_labelled_rows() -> None:
     of, targets = states()
     outputs = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))

@@ -314,6 +314,7 @@ def numbered(count: int) -> Rows:
         np.zeros((count, 1), dtype=np.int32),
         torch.arange(count, dtype=torch.float32)[:, None],
         torch.zeros(count, 0, dtype=torch.int64),
+        torch.zeros(count, 0),
     )
 
 

@@ -102,27 +102,30 @@ class Losses(nn.Module):
         order = self.single + self.multiclass
         self.register_buffer("restore", torch.tensor(np.argsort(order), dtype=torch.int64))
 
-    def sums(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def sums(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return (sum of scaled losses, number of labelled rows) per task, each float32 [(members,) tasks].
 
         Args:
             outputs: float32 [(members,) rows, outputs of all tasks].
             targets: float32 [(members,) rows, tasks], NaN = no label.
+            weights: How much each row counts, float32 [(members,) rows, tasks], 1 in the mean, so that the sum over
+                the number of rows still is a mean; None, or of width 0: every row counts the same.
         """
         known = ~torch.isnan(targets)
         counts = known.sum(dim=-2).to(torch.float32)
+        counting = known if weights is None or not weights.shape[-1] else known * weights
         parts = []
         if self.single:
             mask = known[..., self.targets]
             target = torch.where(mask, targets[..., self.targets], 0.0)
-            parts.append((self._single(outputs[..., self.columns], target) * mask).sum(dim=-2))
+            parts.append((self._single(outputs[..., self.columns], target) * counting[..., self.targets]).sum(dim=-2))
         for place in self.multiclass:
             first, last = self.slices[place]
             mask = known[..., place]
             target = torch.where(mask, targets[..., place], 0.0).to(torch.int64)
             logits = outputs[..., first:last]
             chosen = logits.gather(-1, target.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
-            parts.append(((logits.logsumexp(dim=-1) - chosen) * mask).sum(dim=-1, keepdim=True))
+            parts.append(((logits.logsumexp(dim=-1) - chosen) * counting[..., place]).sum(dim=-1, keepdim=True))
         return torch.cat(parts, dim=-1)[..., self.restore] * self.scale, counts
 
     def _single(self, output: Tensor, target: Tensor) -> Tensor:
@@ -138,9 +141,9 @@ class Losses(nn.Module):
             loss = torch.where(self.logit, functional.softplus(output) - output * target, loss)
         return loss
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean scaled loss per task [(members,) tasks]; 0 where no row of the batch has a label."""
-        sums, counts = self.sums(outputs, targets)
+        sums, counts = self.sums(outputs, targets, weights)
         return sums / counts.clamp(min=1)
 
 

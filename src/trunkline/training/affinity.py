@@ -190,7 +190,7 @@ def last_layer_gradients(network: Network, losses: Losses, batch: Batch) -> Tens
     The gradient of a task without a label in the batch is zero.
     """
     shared = [network.last_shared.weight, network.last_shared.bias]
-    of_tasks = losses(network(batch.features, batch.codes), batch.targets)
+    of_tasks = losses(network(batch.features, batch.codes), batch.targets, batch.weights)
     found = []
     for task in range(of_tasks.shape[1]):
         # Seeds share no weight, so the gradient of their sum holds the gradient of each.
@@ -240,7 +240,7 @@ def lookahead(network: Network, losses: Losses, batch: Batch, learning_rate: flo
         learning_rate: Length of the step, as a share of the norm of the shared weights that the gradient touches.
     """
     shared = {name: weight for name, weight in network.named_parameters() if not name.startswith("heads.")}
-    before = losses(network(batch.features, batch.codes), batch.targets)
+    before = losses(network(batch.features, batch.codes), batch.targets, batch.weights)
     known = torch.where(_labelled(batch.targets) > 0, before.detach(), math.nan)
     found = []
     for task in range(before.shape[1]):
@@ -248,7 +248,7 @@ def lookahead(network: Network, losses: Losses, batch: Batch, learning_rate: flo
         with torch.no_grad():
             stepped = dict(zip(shared, _step(list(shared.values()), gradient, learning_rate), strict=True))
             outputs = torch.func.functional_call(network, stepped, (batch.features, batch.codes))
-            after = losses(outputs, batch.targets)
+            after = losses(outputs, batch.targets, batch.weights)
         found.append(torch.where(known[:, task, None].isnan(), math.nan, 1 - after / known))
     return torch.stack(found, dim=1)
 

@@ -179,7 +179,8 @@ def as_rows(arrays: Arrays, arm: Arm) -> Rows:
     targets = [loss_targets(state, arrays.labels[name]) for name, state in arm.states.items()]
     seen = [torch.from_numpy(np.array(arrays.groups[penalty.column])) for penalty, _ in arm.penalties]
     groups = torch.stack(seen, dim=1) if seen else torch.zeros(len(arrays), 0, dtype=torch.int32)
-    return Rows(arrays.features, arrays.codes, torch.stack(targets, dim=1), groups)
+    weights = torch.zeros(len(arrays), 0)
+    return Rows(arrays.features, arrays.codes, torch.stack(targets, dim=1), groups, weights)
 
 
 def weight_bytes(network: Network) -> bytes:

@@ -26,6 +26,7 @@ class Batch(NamedTuple):
     codes: Tensor
     targets: Tensor
     groups: Tensor
+    weights: Tensor
 
     def of(self, member: int) -> Batch:
         """Return one member's rows."""
@@ -36,13 +37,15 @@ class Rows(NamedTuple):
     """All rows of one side, in memory or memory-mapped.
 
     features float32 [rows, width], codes int32 [rows, columns], targets float32 [rows, tasks] with NaN = no label,
-    groups int32 [rows, penalties]: the group that each fairness penalty sees in the row.
+    groups int32 [rows, penalties]: the group that each fairness penalty sees in the row, weights float32
+    [rows, tasks]: how much the row counts in each task's loss, 1 in the mean; [rows, 0]: every row counts the same.
     """
 
     features: np.ndarray[tuple[int, int], np.dtype[np.float32]]
     codes: np.ndarray[tuple[int, int], np.dtype[np.int32]]
     targets: Tensor
     groups: Tensor
+    weights: Tensor
 
     def take(self, places: Tensor, device: torch.device) -> Batch:
         """Gather the rows at `places` [(members,) rows] into memory, on `device`."""
@@ -52,12 +55,14 @@ class Rows(NamedTuple):
             torch.from_numpy(self.codes[index]).to(device),
             self.targets[places].to(device),
             self.groups[places].to(device),
+            self.weights[places].to(device),
         )
 
     def subset(self, places: np.ndarray[Any, Any]) -> Rows:
         """Return the rows at `places`, in memory."""
         index = torch.from_numpy(places)
-        return Rows(self.features[places], self.codes[places], self.targets[index], self.groups[index])
+        held = self.targets[index], self.groups[index], self.weights[index]
+        return Rows(self.features[places], self.codes[places], *held)
 
 
 def epoch_batches(

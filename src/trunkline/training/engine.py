@@ -106,7 +106,7 @@ class ByGradients:
         part = Batch(*(each[..., :rows, :] for each in batch))
         with quiet(network), torch.autocast(losses.device.type, torch.bfloat16, enabled=losses.is_cuda):
             outputs = network(part.features, part.codes)
-        sums, counts = self.losses.sums(outputs.float(), part.targets)
+        sums, counts = self.losses.sums(outputs.float(), part.targets, part.weights)
         return sums / counts.clamp(min=1), counts > 0
 
 

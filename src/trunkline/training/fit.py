@@ -233,7 +233,7 @@ class _Trainer:
         for places, learner, part in self._passes(batch, active):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 outputs = learner.network(part.features, part.codes)
-            sums, counts = self.losses.sums(outputs.float(), part.targets)
+            sums, counts = self.losses.sums(outputs.float(), part.targets, part.weights)
             found = sums / counts.clamp(min=1)
             price = self.penalties(outputs.float(), part, places)
             moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
