@@ -111,7 +111,9 @@ def train(root: Path, project: Project) -> None:
     from trunkline.training.arm import penalised, shared_arm
 
     encoded = Encoded(root / ENCODED, list(project.tasks), penalised(project.training, project.tasks))
-    arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training, sharing=project.sharing)
+    arm = shared_arm(
+        project.tasks, encoded, project.trunk, project.balance, project.training, project.sharing, project.sampling
+    )
     _train(arm, encoded, project, project.calibration, project.monitor, root, root / SHARED)
 
 
@@ -123,7 +125,7 @@ def baseline(root: Path, project: Project, task: str) -> None:
 
     encoded = Encoded(root / ENCODED, [task], penalised(project.training, [task]))
     models = read_json(root / ENCODED / "alone.json")["models"]
-    arm = alone_arm(task, encoded, project.trunk, project.training, models)
+    arm = alone_arm(task, encoded, project.trunk, project.training, models, project.sampling)
     # An interval or a set is the exported model's: what coverage is asked for changes nothing here.
     calibration = Calibration(kind=project.calibration.kind)
     _train(arm, encoded, project, calibration, None, root, root / ALONE / task)

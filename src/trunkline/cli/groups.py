@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ANALYSIS = Path("reports/analysis.json")
 WORK = Path(".trunkline/groups")
-RECIPE = {"seed", "threads", "trunk", "sharing", "balance", "training", "calibration", "alone"}
+RECIPE = {"seed", "threads", "trunk", "sharing", "balance", "training", "sampling", "calibration", "alone"}
 """Sections of params.yaml that decide, beside the tasks, what a training ends with."""
 HEADER = ("task", "metric", "alone", "together", "grouped", "gain on together", "gain on alone")
 
@@ -156,7 +156,9 @@ def _train(root: Path, project: Project, group: tuple[str, ...]) -> Path:
     _progress(f"{words}: trains")
     encoded = Encoded(root / stages.ENCODED, list(group), penalised(project.training, group))
     tasks = {name: project.tasks[name] for name in group}
-    arm = shared_arm(tasks, encoded, project.trunk, project.balance, project.training, sharing=project.sharing)
+    arm = shared_arm(
+        tasks, encoded, project.trunk, project.balance, project.training, project.sharing, project.sampling
+    )
     train_arm(
         replace(arm, name="group"), encoded, project.calibration, project.alone.tune, None, project.seed,
         project.threads, folder, root / stages.CHECKPOINTS, _progress,

@@ -39,6 +39,7 @@ from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, Monitor, Training
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
+from trunkline.training.sampling import Sampling, Shuffle
 
 
 def train_arm(
@@ -124,6 +125,7 @@ def shared_arm(
     balance: Balance,
     training: Training,
     sharing: Sharing | None = None,
+    sampling: Sampling | None = None,
 ) -> Arm:
     """Return the arm that learns all tasks together."""
     weights = {name: task.weight for name, task in tasks.items()}
@@ -133,11 +135,19 @@ def shared_arm(
     states = list(encoded.states.values())
     form = fitted_sharing(encoder.features, sizes, states, trunk, sharing or HardSharing())
     return Arm(
-        "shared", encoded.states, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form
+        "shared", encoded.states, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form,
+        sampling=(sampling or Shuffle()).restricted(tasks),
     )  # fmt: skip
 
 
-def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, models: int = 1) -> Arm:
+def alone_arm(
+    name: str,
+    encoded: Encoded,
+    trunk: Trunk,
+    training: Training,
+    models: int = 1,
+    sampling: Sampling | None = None,
+) -> Arm:
     """Return the arm that learns one task by itself; its weight says nothing there and is 1.
 
     Args:
@@ -146,6 +156,7 @@ def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, mod
         trunk: The shared arm's trunk.
         training: The shared arm's recipe.
         models: Alone models that together get about the shared model's parameters; 1 = each gets as many.
+        sampling: The shared arm's rule, by default `shuffle`; the steps are as many.
     """
     encoder = encoded.encoder
     if models > 1:
@@ -161,6 +172,7 @@ def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, mod
         EqualWeights(),
         training,
         _penalties(training, encoded),
+        sampling=(sampling or Shuffle()).restricted(states),
     )
 
 
@@ -267,7 +279,7 @@ def _by_part(calibrated: list[tuple[dict[str, Correction], dict[str, Region]]]) 
 
 
 def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threads: int) -> dict[str, object]:
-    declared = (arm.trunk, arm.sharing, arm.balance, arm.training, monitor)
+    declared = (arm.trunk, arm.sharing, arm.balance, arm.training, arm.sampling, monitor)
     return {
         "arm": arm.name,
         "tasks": arm.states,
@@ -309,6 +321,7 @@ def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, 
         "seeds": [_run(of_seed) for of_seed in fitted],
         "best_seed": best,
         **tuned,
+        **({"sampling": fitted[0].sampling} if fitted[0].sampling else {}),
     }
 
 
