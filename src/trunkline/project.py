@@ -114,6 +114,11 @@ def _of_validation(project: Project) -> Iterator[str]:
             if word not in binary:
                 hint = did_you_mean(word, binary) or f"; binary tasks are {', '.join(binary) or 'none'}"
                 yield f"validation.implications: '{word}' is no binary task{hint}"
+    targets = [task.target for task in project.tasks.values()]
+    for name in project.validation.may_lack:
+        if name not in project.columns and name not in targets:
+            known = [*project.columns, *targets]
+            yield f"validation.may_lack: '{name}' is no input and no target{did_you_mean(name, known)}"
     for name in project.validation.leaks.allow:
         if name not in project.columns:
             yield f"validation.leaks.allow: '{name}' is no input column{did_you_mean(name, project.columns)}"
