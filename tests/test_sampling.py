@@ -23,7 +23,7 @@ from trunkline.project import parse_project
 from trunkline.training.batches import Batch, Rows, epoch_batches
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
-from trunkline.training.fit import Arm, Fitted, fit
+from trunkline.training.fit import Arm, Fitted, _Trainer, fit
 from trunkline.training.sampling import Sampling
 from trunkline.training.sampling._label_aware import importance, interleaved
 from trunkline.training.sampling._sampler import Feed, Sampler
@@ -328,17 +328,23 @@ def trained(
     kind: dict[str, Any], folder: Path, seeds: tuple[int, ...] = (5,), stop_after: int | None = None, **recipe: Any
 ) -> list[Fitted]:
     rows, states = planted()
-    training = Training(
-        **{"epochs": 3, "batch": 32, "device": "cpu", "learning_rate": 0.01, "normalize": "off", **recipe}
-    )
-    trunk, weights = MLPTrunk(width=8, depth=1), dict.fromkeys(states, 1.0)
-    arm = Arm("shared", states, weights, 5, [], trunk, EqualWeights(), training, sampling=rule(kind).restricted(states))
+    arm = arm_of(kind, states, **recipe)
 
     def report(line: str) -> None:
         if stop_after is not None and line.startswith(f"epoch {stop_after + 1}/"):
             raise KeyboardInterrupt
 
     return fit(arm, rows, rows, seeds, Checkpoints(folder, "x"), report)
+
+
+def arm_of(kind: dict[str, Any], states: dict[str, Any], **recipe: Any) -> Arm:
+    training = Training(
+        **{"epochs": 3, "batch": 32, "device": "cpu", "learning_rate": 0.01, "normalize": "off", **recipe}
+    )
+    trunk, weights = MLPTrunk(width=8, depth=1), dict.fromkeys(states, 1.0)
+    return Arm(
+        "shared", states, weights, 5, [], trunk, EqualWeights(), training, sampling=rule(kind).restricted(states)
+    )
 
 
 def weights_of(fitted: Fitted) -> Tensor:
@@ -385,6 +391,18 @@ def test_a_loss_of_the_history_is_over_the_steps_that_had_the_task(tmp_path: Pat
     fitted = trained(LAWS["proportional"], tmp_path, learning_rate=1e-12, epochs=1, warmup=0.9, unseen_rate=0.0)[0]
     for name, start in fitted.start_losses.items():
         assert fitted.history[0][f"train.{name}"] == pytest.approx(start, rel=0.3)
+
+
+def test_the_step_size_starts_anew_where_all_tasks_begin(tmp_path: Path) -> None:
+    law = rule(LAWS["pretrain_then_joint"])
+    assert [law.part(step, 45) for step in (0, 17, 18, 44)] == [(0, 18), (0, 18), (18, 45), (18, 45)]
+    assert rule({"kind": "shuffle"}).part(17, 45) == (0, 45)
+    rows, states = planted()
+    arm = arm_of(LAWS["pretrain_then_joint"], states, warmup=0.1)
+    trainer = _Trainer(arm, rows, rows, (5,), Checkpoints(tmp_path, "x"), lambda line: None, None)
+    rates = [trainer._schedule(step) for step in range(45)]
+    assert rates[17] < 0.02 < rates[18] < rates[19] < rates[20] == 1
+    assert rates[44] < 0.02
 
 
 # --- what may be declared ---------------------------------------------------------------------------------

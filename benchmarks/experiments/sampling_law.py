@@ -64,7 +64,9 @@ def run() -> list[Finding]:
     for epoch in (0, 2, 4):
         _, counts = counted(annealed, given, epoch)
         exponent, wanted = annealed.exponent(When(epoch, 5, 0, 1)), 1 - 0.8 * epoch / 4
-        found.append(Finding(f"annealed, epoch {epoch + 1} of 5: error of the exponent", abs(exponent - wanted), 0, 1e-12))
+        found.append(
+            Finding(f"annealed, epoch {epoch + 1} of 5: error of the exponent", abs(exponent - wanted), 0, 1e-12)
+        )
         shares = np.array(SIZES) ** wanted
         p = float(stats.chisquare(counts, counts.sum() * shares / shares.sum()).pvalue)
         found.append(Finding(f"annealed, epoch {epoch + 1} of 5: p of its law", p, 0.001))

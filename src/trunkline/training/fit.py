@@ -282,7 +282,8 @@ class _Trainer:
 
     def _schedule(self, step: int) -> float:
         """Return the step size as a share of its peak: linear warm-up, then a cosine to zero."""
-        total = self.steps * self.recipe.epochs
+        first, end = self.arm.sampling.part(step, self.steps * self.recipe.epochs)
+        step, total = step - first, end - first
         rising = max(1, round(total * self.recipe.warmup))
         if step < rising:
             return (step + 1) / rising

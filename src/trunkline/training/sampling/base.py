@@ -26,6 +26,15 @@ class BaseSampling(Declared):
         """Return the tasks that the rule names."""
         return ()
 
+    def part(self, step: int, steps: int) -> tuple[int, int]:
+        """Return first step and end of the part of the training that a step lies in: the step size starts anew there.
+
+        Args:
+            step: From 0, over all epochs.
+            steps: Of all epochs.
+        """
+        return 0, steps
+
     def restricted(self, tasks: Collection[str]) -> Self:
         """Return the same rule for an arm that learns `tasks` only."""
         return self

@@ -4,12 +4,12 @@ in      tasks with many labels, share of the steps that they have for themselves
 out     first only their tables, by their rows; then every table, by a root of its rows
 source  Choi et al. 2023, "Order Matters in the Presence of Dataset Imbalance for Multilingual Learning",
         arXiv:2312.06134
-Differs: the step size follows one warm-up and cosine over both parts; the paper starts it again for the second. The
-        optimiser's moments are kept.
+Differs: the optimiser's moments are kept from the first part to the second; the step size warms up anew, as there.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Literal, Self
 
@@ -38,7 +38,16 @@ class PretrainThenJoint(TaskLaw):
 
     def learned(self, when: When) -> Collection[str] | None:
         """Return the tasks whose labels count in a step; None = all."""
-        return self.tasks if when.step < self.share * when.steps else None
+        return self.tasks if when.step < self._first(when.steps) else None
+
+    def part(self, step: int, steps: int) -> tuple[int, int]:
+        """Return first step and end of the part of the training that a step lies in."""
+        joint = self._first(steps)
+        return (0, joint) if step < joint else (joint, steps)
+
+    def _first(self, steps: int) -> int:
+        """Return how many steps the first part has."""
+        return math.ceil(self.share * steps)
 
     def shares(self, tables: Sequence[Table], when: When) -> Array:
         """Return the probability of each table."""
