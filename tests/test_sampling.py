@@ -299,7 +299,7 @@ def test_exp3s_is_that_of_the_paper() -> None:
 
 
 def test_the_bandit_draws_what_makes_progress_and_goes_on_trying_the_rest() -> None:
-    sampler = rule({"kind": "bandit", "every": 5, "speed": 0.1}).build(feed_of(tables((900, 900, 900)), batch=2))
+    sampler = rule({"kind": "bandit", "every": 5, "speed": 0.1}).build(feed_of(tables((900, 900, 900)), batch=4))
     level = torch.ones(3)
     for epoch in range(2):
         for batch in sampler.epoch(epoch, CPU):
