@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from benchmarks.experiments.finding import Finding
 
 ROOT = Path(__file__).parents[2]
-MADE_UP = ("unit_change", "transfer", "null", "equal_budget", "affinity", "calibration", "fairness", "rare")
+MADE_UP = (
+    "unit_change", "transfer", "null", "equal_budget", "affinity", "calibration", "fairness", "low_resource",
+    "missing_labels", "rare", "sampling_law",
+)  # fmt: skip
 FLIGHTS = "flights"
 
 

@@ -25,6 +25,7 @@ from trunkline.export.declarations import Export
 from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing, Trunk
 from trunkline.tasks import Task
 from trunkline.training.declarations import Alone, Calibration, Monitor, Training
+from trunkline.training.sampling import Sampling, Shuffle
 
 PARAMS = "params.yaml"
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -52,6 +53,7 @@ class Project(Declared):
     sharing: Sharing = Field(HardSharing(), description="How the tasks share the trunk.")
     balance: Balance = Field(EqualWeights(), description="How the tasks' losses become one step.")
     training: Training = Field(Training(), description="One recipe for every arm, shared and alone.")
+    sampling: Sampling = Field(Shuffle(), description="Which rows a step sees, in shared and alone.")
     alone: Alone = Field(Alone(), description="The models trained for one task alone, which sharing is judged against.")
     monitor: Monitor = Field(Monitor(), description="What is watched while the shared model trains.")
     calibration: Calibration = Field(Calibration(), description="How confidences are corrected before export.")
@@ -76,7 +78,16 @@ class Project(Declared):
 
 def _contradictions(project: Project) -> list[str]:
     """Return a sentence for each pair of declarations that cannot both hold."""
-    parts = (_of_names, _of_targets, _of_validation, _of_rebalance, _of_balance, _of_fairness, _of_evaluation)
+    parts = (
+        _of_names,
+        _of_targets,
+        _of_validation,
+        _of_rebalance,
+        _of_balance,
+        _of_sampling,
+        _of_fairness,
+        _of_evaluation,
+    )
     return [problem for part in parts for problem in part(project)]
 
 
@@ -113,6 +124,11 @@ def _of_validation(project: Project) -> Iterator[str]:
             if word not in binary:
                 hint = did_you_mean(word, binary) or f"; binary tasks are {', '.join(binary) or 'none'}"
                 yield f"validation.implications: '{word}' is no binary task{hint}"
+    targets = [task.target for task in project.tasks.values()]
+    for name in project.validation.may_lack:
+        if name not in project.columns and name not in targets:
+            known = [*project.columns, *targets]
+            yield f"validation.may_lack: '{name}' is no input and no target{did_you_mean(name, known)}"
     for name in project.validation.leaks.allow:
         if name not in project.columns:
             yield f"validation.leaks.allow: '{name}' is no input column{did_you_mean(name, project.columns)}"
@@ -145,6 +161,18 @@ def _of_balance(project: Project) -> Iterator[str]:
     for name, task in project.tasks.items():
         if not balance.weighted and task.weight != 1:
             yield f"tasks.{name}.weight: says nothing under balance.kind: {balance.kind}; remove it or use another kind"
+
+
+def _of_sampling(project: Project) -> Iterator[str]:
+    sampling = project.sampling
+    for name in sampling.names():
+        if name not in project.tasks:
+            yield f"sampling.tasks: '{name}' is no task{did_you_mean(name, project.tasks)}"
+    if sampling.kind != "shuffle" and project.training.fairness:
+        yield (
+            f"sampling.kind: {sampling.kind} draws rows more or less often, and training.fairness compares rates among "
+            f"rows as they come; set sampling.kind: shuffle, or take out the penalties"
+        )
 
 
 def _of_fairness(project: Project) -> Iterator[str]:

@@ -114,7 +114,8 @@ def train(root: Path, project: Project) -> None:
     encoded = Encoded(root / ENCODED, list(project.tasks), penalised(project.training, project.tasks))
     plans = read_plans(root / REBALANCE, project.tasks)
     arm = shared_arm(
-        project.tasks, encoded, project.trunk, project.balance, project.training, project.sharing, plans
+        project.tasks, encoded, project.trunk, project.balance, project.training, project.sharing, plans,
+        project.sampling,
     )  # fmt: skip
     _train(arm, encoded, project, project.calibration, project.monitor, root, root / SHARED)
 
@@ -129,7 +130,7 @@ def baseline(root: Path, project: Project, task: str) -> None:
     encoded = Encoded(root / ENCODED, [task], penalised(project.training, [task]))
     models = read_json(root / ENCODED / "alone.json")["models"]
     plans = read_plans(root / REBALANCE, [task])
-    arm = alone_arm(task, encoded, project.trunk, project.training, models, plans)
+    arm = alone_arm(task, encoded, project.trunk, project.training, models, plans, project.sampling)
     # An interval or a set is the exported model's: what coverage is asked for changes nothing here.
     calibration = Calibration(kind=project.calibration.kind)
     _train(arm, encoded, project, calibration, None, root, root / ALONE / task)

@@ -103,11 +103,27 @@ def _data_remarks(root: Path, project: Project) -> list[Finding]:
     drops = _drops(root)
     held = {path.name: read_schema(path).names for path in drops}
     lacking = {drop: [name for name in project.needed_columns if name not in names] for drop, names in held.items()}
+    may_lack = project.validation.may_lack
     return [
         Finding(0, f"{INCOMING}/: {len(drops)} files together hold every column that is needed"),
         *(
-            Finding(0, f"{drop}: lacks {', '.join(names)}; its rows count as missing there")
+            Finding(0, f"{drop}: lacks {', '.join(names)}; its rows count as missing there{_refused(names, may_lack)}")
             for drop, names in lacking.items()
             if names
         ),
+        *(Finding(0, advice) for advice in _sampling_advice(drops, project)),
     ]
+
+
+def _refused(names: list[str], may_lack: list[str]) -> str:
+    """Return what validate will say of the columns that a drop lacks."""
+    refused = [name for name in names if name not in may_lack]
+    return f", which validate refuses unless validation.may_lack names {', '.join(refused)}" if refused else ""
+
+
+def _sampling_advice(drops: list[Path], project: Project) -> list[str]:
+    from trunkline.data.coverage import count_labels
+    from trunkline.training.sampling.advice import advise
+
+    counted = count_labels(drops, {name: task.target for name, task in project.tasks.items()})
+    return advise(project.sampling.kind, counted, project.training.batch) if counted else []

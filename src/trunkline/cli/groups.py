@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ANALYSIS = Path("reports/analysis.json")
 WORK = Path(".trunkline/groups")
-RECIPE = {"seed", "threads", "trunk", "sharing", "balance", "training", "calibration", "alone"}
+RECIPE = {"seed", "threads", "trunk", "sharing", "balance", "training", "sampling", "calibration", "alone"}
 """Sections of params.yaml that decide, beside the tasks, what a training ends with."""
 HEADER = ("task", "metric", "alone", "together", "grouped", "gain on together", "gain on alone")
 
@@ -159,7 +159,7 @@ def _train(root: Path, project: Project, group: tuple[str, ...]) -> Path:
     tasks = {name: project.tasks[name] for name in group}
     plans = read_plans(root / stages.REBALANCE, group)
     arm = shared_arm(
-        tasks, encoded, project.trunk, project.balance, project.training, project.sharing, plans
+        tasks, encoded, project.trunk, project.balance, project.training, project.sharing, plans, project.sampling
     )  # fmt: skip
     train_arm(
         replace(arm, name="group"), encoded, project.calibration, project.alone.tune, None, project.seed,

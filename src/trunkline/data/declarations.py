@@ -128,6 +128,11 @@ class Validation(Declared):
     min_rows: int = Field(100, ge=1, description="Fewest rows of the whole table.")
     min_drop_rows: int = Field(1, ge=1, description="Fewest rows of one drop.")
     min_class_rows: int = Field(20, ge=1, description="Fewest rows of each class of a binary or multiclass target.")
+    may_lack: list[str] = Field(
+        [],
+        description="Inputs and targets that a file need not hold, where tables of different tasks are united; there "
+        "they count as missing. A file is compared with earlier files that lack the same columns.",
+    )
     implications: dict[str, list[str]] = Field(
         {}, description="Binary tasks whose yes demands other tasks' yes, such as {arr60: [arr15]}."
     )

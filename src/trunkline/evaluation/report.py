@@ -109,11 +109,15 @@ def _analysis(tasks: Mapping[str, Any], analysis: Mapping[str, Any], history: Ma
 def _curve(name: str, history: Mapping[str, str], analysis: Mapping[str, Any]) -> dict[str, Any]:
     column = f"validation.{name}"
     curves = {"shared": read_curve(history["shared"], column), "alone": read_curve(history[name], column)}
+    counted = f"labels.{name}"  # there where a rule of `sampling` other than the shuffle draws rows
+    shown = {"shared": read_curve(history["shared"], counted), "alone": read_curve(history[name], counted)}
     return {
         "name": name,
         "chart": line_chart(curves) if any(curves.values()) else None,
         "said": _said(curves),
         "regret": regret_said(analysis.get("checkpoint_regret")),
+        "labels": line_chart(shown) if any(shown.values()) else None,
+        "labels_said": _said(shown),
     }
 
 

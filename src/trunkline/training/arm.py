@@ -41,6 +41,7 @@ from trunkline.training.declarations import Calibration, Monitor, Training
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
 from trunkline.training.rebalanced import Plan, network_states, row_weights
+from trunkline.training.sampling import Sampling, Shuffle
 
 
 def train_arm(
@@ -128,6 +129,7 @@ def shared_arm(
     training: Training,
     sharing: Sharing | None = None,
     plans: Mapping[str, Plan] | None = None,
+    sampling: Sampling | None = None,
 ) -> Arm:
     """Return the arm that learns all tasks together."""
     weights = {name: task.weight for name, task in tasks.items()}
@@ -137,7 +139,8 @@ def shared_arm(
     states, plans = network_states(encoded.states, plans or {}), dict(plans or {})
     form = fitted_sharing(encoder.features, sizes, list(states.values()), trunk, sharing or HardSharing())
     return Arm(
-        "shared", states, weights, encoder.features, sizes, trunk, balance, training, penalties, form, plans
+        "shared", states, weights, encoder.features, sizes, trunk, balance, training, penalties, form, plans,
+        (sampling or Shuffle()).restricted(tasks),
     )  # fmt: skip
 
 
@@ -148,6 +151,7 @@ def alone_arm(
     training: Training,
     models: int = 1,
     plans: Mapping[str, Plan] | None = None,
+    sampling: Sampling | None = None,
 ) -> Arm:
     """Return the arm that learns one task by itself; its weight says nothing there and is 1.
 
@@ -158,6 +162,7 @@ def alone_arm(
         training: The shared arm's recipe.
         models: Alone models that together get about the shared model's parameters; 1 = each gets as many.
         plans: The task's, where its rows do not all count the same.
+        sampling: The shared arm's rule, by default `shuffle`; the steps are as many.
     """
     encoder = encoded.encoder
     if models > 1:
@@ -174,6 +179,7 @@ def alone_arm(
         training,
         _penalties(training, encoded),
         plans=dict(plans or {}),
+        sampling=(sampling or Shuffle()).restricted(states),
     )
 
 
@@ -280,7 +286,7 @@ def _by_part(calibrated: list[tuple[dict[str, Correction], dict[str, Region]]]) 
 
 
 def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threads: int) -> dict[str, object]:
-    declared = (arm.trunk, arm.sharing, arm.balance, arm.training, monitor)
+    declared = (arm.trunk, arm.sharing, arm.balance, arm.training, arm.sampling, monitor)
     return {
         "arm": arm.name,
         "tasks": arm.states,
@@ -329,6 +335,7 @@ def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, 
         "seeds": [_run(of_seed) for of_seed in fitted],
         "best_seed": best,
         **tuned,
+        **({"sampling": fitted[0].sampling} if fitted[0].sampling else {}),
     }
 
 

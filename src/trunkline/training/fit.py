@@ -24,13 +24,15 @@ from trunkline.nets.stack import draw_from, member, stack
 from trunkline.tasks._modules import Losses
 from trunkline.tasks.base import TaskState
 from trunkline.training.affinity import AffinityMeter
-from trunkline.training.batches import Batch, Rows, epoch_batches, steps_per_epoch
+from trunkline.training.batches import Batch, Rows
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
 from trunkline.training.engine import Learner, backward_for
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.penalties import Penalties
 from trunkline.training.rebalanced import Plan, RowDraws, loss_states, row_counts
+from trunkline.training.sampling import Sampling, Shuffle
+from trunkline.training.sampling._sampler import Feed
 
 START_ROWS = 20_000  # rows behind the check of the first losses; one batch is too few for a rare task
 START_RANGE = (0.8, 1.3)
@@ -56,6 +58,7 @@ class Arm:
     sharing: Sharing = field(default_factory=HardSharing)
     plans: dict[str, Plan] = field(default_factory=dict)
     """Of the tasks whose rows do not all count the same."""
+    sampling: Sampling = field(default_factory=Shuffle)
 
 
 @dataclass
@@ -67,6 +70,8 @@ class Fitted:
     kept_epoch: int = 0
     composite: float = -math.inf
     start_losses: dict[str, float] = field(default_factory=dict)
+    sampling: dict[str, Any] | None = None
+    """What the rule says of how rows were drawn, for all seeds; None where each was shown once per epoch."""
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -146,7 +151,10 @@ class _Trainer:
         self.penalties = Penalties(arm.penalties, arm.states, len(seeds)).to(self.device)
         self.together = runs_whole(self.device)
         self.optimizer = self._optimizer()
-        self.steps = steps_per_epoch(len(train.features), self.recipe.batch, self.recipe.shuffle_rows)
+        feed = Feed(train, arm.states, arm.weights, self.recipe, seeds)
+        self.sampler, self.steps = arm.sampling.build(feed), feed.steps
+        # Of the epoch, per member and task: rows with a label, and steps with such rows.
+        self.shown, self.taught = (torch.zeros(len(seeds), len(arm.states), device=self.device) for _ in range(2))
         self.epoch = 0
         self.best: list[dict[str, Tensor] | None] = [None for _ in seeds]
         self.fitted = [Fitted(part.network) for part in self.members]
@@ -180,6 +188,8 @@ class _Trainer:
             if best is not None:
                 part.network.load_state_dict(best)
             part.network.eval()
+        for fitted in self.fitted:
+            fitted.sampling = self.sampler.facts()
         return self.fitted
 
     def _check_start(self) -> None:
@@ -219,17 +229,18 @@ class _Trainer:
         unseen = [torch_stream(seed, "unseen", self.epoch) for seed in self.seeds]
         draw = self.draws.of_epoch(self.epoch)
         total = torch.zeros(len(self.seeds), len(self.arm.states), device=self.device)
-        batches = epoch_batches(
-            self.train, self.recipe.batch, self.recipe.shuffle_rows, self.seeds, self.epoch, self.device
-        )
-        for step, batch in enumerate(batches):
+        self.shown.zero_()
+        self.taught.zero_()
+        for step, batch in enumerate(self.sampler.epoch(self.epoch, self.device)):
             batch = batch._replace(codes=self._hide_some(batch.codes, unseen), weights=draw(batch.weights))
             number = self.epoch * self.steps + step
             rate = self.recipe.learning_rate * self._schedule(number)
             if self.meter is not None:
                 self.meter.measure(number, self.whole.network, self.losses, batch, rate, active)
-            total.add_(self._step(batch, active, number))
-        return total.div_(self.steps)
+            losses = self._step(batch, active, number)
+            self.sampler.observe(losses)
+            total.add_(losses)
+        return total.div_(self.taught.clamp(min=1))
 
     def _step(self, batch: Batch, active: list[bool], step: int) -> Tensor:
         for group in self.optimizer.param_groups:
@@ -245,6 +256,8 @@ class _Trainer:
             moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
             self.backward(learner, part, found, counts > 0, price, moment)
             losses[places] = found.detach()
+            self.shown[places] += counts
+            self.taught[places] += counts > 0
         norms = self._clip()
         if self.device.type == "cpu" and not torch.isfinite(norms[active]).all():
             self._refuse(losses[active], step)
@@ -275,7 +288,8 @@ class _Trainer:
 
     def _schedule(self, step: int) -> float:
         """Return the step size as a share of its peak: linear warm-up, then a cosine to zero."""
-        total = self.steps * self.recipe.epochs
+        first, end = self.arm.sampling.part(step, self.steps * self.recipe.epochs)
+        step, total = step - first, end - first
         rising = max(1, round(total * self.recipe.warmup))
         if step < rising:
             return (step + 1) / rising
@@ -313,6 +327,10 @@ class _Trainer:
         row = {"epoch": self.epoch + 1.0, "composite": composite}
         for name, train, chosen in zip(self.arm.states, train_losses.tolist(), losses.tolist(), strict=True):
             row |= {f"train.{name}": train, f"validation.{name}": chosen}
+        if self.sampler.facts() is not None:
+            row |= {
+                f"labels.{name}": count for name, count in zip(self.arm.states, self.shown[place].tolist(), strict=True)
+            }
         fitted.history.append(row)
         chooses = self.recipe.keep == "best" or self.recipe.early_stop is not None
         if composite > fitted.composite or not chooses:
@@ -342,6 +360,7 @@ class _Trainer:
             "penalties": self.penalties.state_dict(),
             "epoch": self.epoch,
             "meter": None if self.meter is None else self.meter.state_dict(),
+            "sampler": self.sampler.state_dict(),
             "fitted": [
                 [fitted.history, fitted.kept_epoch, fitted.composite, fitted.start_losses] for fitted in self.fitted
             ],
@@ -351,6 +370,7 @@ class _Trainer:
         self.whole.load_state_dict(saved["whole"])  # in place: the members see it
         self.optimizer.load_state_dict(saved["optimizer"])
         self.penalties.load_state_dict(saved["penalties"])
+        self.sampler.load_state_dict(saved["sampler"])
         self.best, self.epoch = saved["best"], saved["epoch"]
         if self.meter is not None:
             self.meter.load_state_dict(saved["meter"])

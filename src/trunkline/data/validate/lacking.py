@@ -12,7 +12,7 @@ from trunkline.declared import did_you_mean
 
 
 def lacking_columns(drops: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[Finding]:
-    """Return a finding for each column that a file lacks.
+    """Return a finding for each column that a file lacks and may not lack.
 
     Args:
         drops: Of each drop its name, its rows, the columns it lacks (`missing`) and those nothing needs (`extra`).
@@ -30,6 +30,7 @@ def lacking_columns(drops: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[
         )
         for drop in drops
         for name in drop["missing"]
+        if name not in wanted.validation.may_lack
     ]
 
 

@@ -56,7 +56,8 @@ class _Trial:
         self._of_rows = [*checks_of_rows(key, columns, tasks, validation), *[check for check in own if check.reason]]
         self._of_drops = [*checks_of_drops(columns, validation), *[check for check in own if not check.reason]]
         self._of_values = checks_of_values(columns, tasks)
-        self._earlier: list[Profile] = []
+        # Tables of different tasks lack different columns; each is compared with its own kind.
+        self._earlier: dict[frozenset[str], list[Profile]] = {}
         self._judge = Judge()
 
     def try_drop(self, name: str, lacking: set[str]) -> None:
@@ -68,9 +69,12 @@ class _Trial:
         if few:
             rest = frame[self.outcome.kept(name)].reset_index(drop=True)
             now = profile(rest, self.wanted.columns, self.wanted.tasks)
-            self._ask(name, rest, [check for check in self._asked_of(now, rest) if not lacking & set(check.columns)])
-            if len(self.outcome.findings) == before and not lacking and self._comparable(rest):
-                self._earlier.append(now)
+            earlier = self._earlier.setdefault(frozenset(lacking), [])
+            asked = self._asked_of(earlier, now, rest)
+            self._ask(name, rest, [check for check in asked if not lacking & set(check.columns)])
+            allowed = lacking <= set(self.wanted.validation.may_lack)
+            if len(self.outcome.findings) == before and allowed and self._comparable(rest):
+                earlier.append(now)
 
     def _set_aside(self, name: str, frame: pd.DataFrame, checks: Sequence[Check]) -> bool:
         """Note why each row that breaks a rule of quarantine does; return whether they are few enough to go on."""
@@ -96,13 +100,13 @@ class _Trial:
             setting=f"{worst.setting}, validation.quarantine_limit",
         )
 
-    def _asked_of(self, now: Profile, rest: pd.DataFrame) -> list[Check]:
+    def _asked_of(self, earlier: Sequence[Profile], now: Profile, rest: pd.DataFrame) -> list[Check]:
         _, columns, tasks, validation = self.wanted
         if not len(rest):
             return self._of_drops[:1]
         drift: list[Check] = []
-        if self._earlier and self._comparable(rest):
-            drift = checks_of_drift(self._earlier, now, columns, tasks, validation.drift)
+        if earlier and self._comparable(rest):
+            drift = checks_of_drift(earlier, now, columns, tasks, validation.drift)
         # Whoever is held to a share of missing values has some values.
         held = {check.column for check in drift if check.setting == MISSING}
         return [*self._of_drops, *[check for check in self._of_values if check.column not in held], *drift]

@@ -1,0 +1,40 @@
+"""What every sampling rule has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Self
+
+from trunkline.declared import Declared
+
+if TYPE_CHECKING:
+    from trunkline.training.sampling._sampler import Feed, Sampler
+
+
+class BaseSampling(Declared):
+    """A rule by which the rows of a step are drawn."""
+
+    def build(self, feed: Feed) -> Sampler:
+        """Return what yields the batches of each epoch.
+
+        Args:
+            feed: The training rows, and for whom they are.
+        """
+        raise NotImplementedError
+
+    def names(self) -> Collection[str]:
+        """Return the tasks that the rule names."""
+        return ()
+
+    def part(self, step: int, steps: int) -> tuple[int, int]:
+        """Return first step and end of the part of the training that a step lies in: the step size starts anew there.
+
+        Args:
+            step: From 0, over all epochs.
+            steps: Of all epochs.
+        """
+        return 0, steps
+
+    def restricted(self, tasks: Collection[str]) -> Self:
+        """Return the same rule for an arm that learns `tasks` only."""
+        return self
