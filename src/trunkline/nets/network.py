@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trunkline.columns.layout import Layout
 from trunkline.nets.sharing import HardSharing, Sharing
 from trunkline.nets.sharing.base import ManyTrunks
 from trunkline.nets.stack import Embedding, Initialised, Linear
@@ -29,7 +30,7 @@ class Network(nn.Module):
     """Embeddings, what the tasks share and what is their own, and a linear head per task.
 
     Args:
-        features: Width of the prepared float features.
+        features: What the prepared float features are; their width, where all are numbers.
         vocabulary_sizes: Number of codes of each categorical column.
         states: The tasks' states; a head starts at its task's best constant prediction.
         trunk: The declared trunk.
@@ -42,7 +43,7 @@ class Network(nn.Module):
 
     def __init__(
         self,
-        features: int,
+        features: int | Layout,
         vocabulary_sizes: list[int],
         states: Sequence[TaskState],
         trunk: Trunk,
@@ -51,13 +52,14 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         starts = np.cumsum([0, *vocabulary_sizes])
-        width = features + trunk.embedding * len(vocabulary_sizes)
+        numbers = trunk.numbers.build(Layout.of(features))
+        width = len(numbers.columns) + trunk.embedding * len(vocabulary_sizes)
         form: Any = (sharing or HardSharing()).build(width, len(states), trunk)
         self.tables, self.each = getattr(form, "tables", None), trunk.embedding
         # One table for all columns: a single lookup, and a single gradient. Several tables lie side by side in it.
         self.embedding = Embedding(max(1, int(starts[-1])), trunk.embedding * (self.tables or 1))
         self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int64), persistent=False)
-        self.trunk = form
+        self.numbers, self.trunk = numbers, form
         counts = [state["outputs"] for state in states]
         self.heads = Linear(form.width, sum(counts), scale=HEAD_SCALE)
         reads = np.repeat(np.arange(len(states)), counts) * sum(counts) + np.arange(sum(counts))
@@ -83,7 +85,7 @@ class Network(nn.Module):
 
     def prepared(self, features: Tensor, codes: Tensor) -> Tensor:
         """Return what the form reads: [(members,) rows, width]; with several tables, one such per table."""
-        embedded = self.embedding(codes + self.offsets)
+        features, embedded = self.numbers(features), self.embedding(codes + self.offsets)
         if self.tables is None:
             return torch.cat([features, embedded.flatten(-2)], dim=-1)
         parts = torch.unflatten(embedded, -1, (self.tables, self.each)).movedim(-2, -4).flatten(-2)
@@ -110,7 +112,7 @@ class Network(nn.Module):
 
 
 def parameter_count(
-    features: int, vocabulary_sizes: list[int], states: Sequence[TaskState], trunk: Trunk, sharing: Sharing
+    features: int | Layout, vocabulary_sizes: list[int], states: Sequence[TaskState], trunk: Trunk, sharing: Sharing
 ) -> dict[str, int]:
     """Return how many numbers a network of these measures learns: `all` of them, and those in `tables`."""
     with torch.device("meta"):
@@ -121,7 +123,7 @@ def parameter_count(
     }
 
 
-def narrowed(features: int, vocabulary_sizes: list[int], trunk: Trunk, models: int) -> Trunk:
+def narrowed(features: int | Layout, vocabulary_sizes: list[int], trunk: Trunk, models: int) -> Trunk:
     """Return the trunk whose `models` copies, each with one output, together learn about as much as `trunk` does.
 
     Embeddings keep their size, so the layers give way; at least one unit per layer remains.
@@ -137,7 +139,7 @@ def narrowed(features: int, vocabulary_sizes: list[int], trunk: Trunk, models: i
 
 
 def fitted_sharing(
-    features: int, vocabulary_sizes: list[int], states: Sequence[TaskState], trunk: Trunk, sharing: Sharing
+    features: int | Layout, vocabulary_sizes: list[int], states: Sequence[TaskState], trunk: Trunk, sharing: Sharing
 ) -> Sharing:
     """Return the form of sharing with its width set, so that it learns about as much as hard sharing of `trunk`.
 

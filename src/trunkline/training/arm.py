@@ -131,9 +131,9 @@ def shared_arm(
     sizes = encoder.vocabulary_sizes
     penalties = _penalties(training, encoded)
     states = list(encoded.states.values())
-    form = fitted_sharing(encoder.features, sizes, states, trunk, sharing or HardSharing())
+    form = fitted_sharing(encoder.layout, sizes, states, trunk, sharing or HardSharing())
     return Arm(
-        "shared", encoded.states, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form
+        "shared", encoded.states, weights, encoder.layout, sizes, trunk, balance, training, penalties, sharing=form
     )  # fmt: skip
 
 
@@ -149,13 +149,13 @@ def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, mod
     """
     encoder = encoded.encoder
     if models > 1:
-        trunk = narrowed(encoder.features, encoder.vocabulary_sizes, trunk, models)
+        trunk = narrowed(encoder.layout, encoder.vocabulary_sizes, trunk, models)
     states = {name: encoded.states[name]}
     return Arm(
         f"alone/{name}",
         states,
         {name: 1.0},
-        encoder.features,
+        encoder.layout,
         encoder.vocabulary_sizes,
         trunk,
         EqualWeights(),
@@ -220,7 +220,7 @@ def load_arm(folder: Path, encoder: Encoder) -> Trained:
     networks = []
     for place in range(len(run["seeds"])):
         generator = torch_stream(0, "weights")
-        network = Network(encoder.features, encoder.vocabulary_sizes, list(states.values()), trunk, generator, sharing)
+        network = Network(encoder.layout, encoder.vocabulary_sizes, list(states.values()), trunk, generator, sharing)
         try:
             network.load_state_dict(load((folder / f"{place}.safetensors").read_bytes()))
         except RuntimeError as fault:

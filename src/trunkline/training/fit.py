@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from trunkline.balance import Balance, Moment
 from trunkline.balance._modules import remember_apart
 from trunkline.chance import stream_seed, torch_stream
+from trunkline.columns.layout import Layout
 from trunkline.errors import DataError
 from trunkline.nets.declarations import HardSharing, Sharing, Trunk
 from trunkline.nets.network import Network
@@ -45,7 +46,7 @@ class Arm:
     name: str
     states: dict[str, TaskState]
     weights: dict[str, float]
-    features: int
+    features: int | Layout
     vocabulary_sizes: list[int]
     trunk: Trunk
     balance: Balance
@@ -132,6 +133,7 @@ class _Trainer:
         self.skill_losses = Losses(states, "constant").to(self.device)
         self.weights = torch.tensor([arm.weights[name] for name in arm.states])
         self.whole = stack([self._start(seed) for seed in seeds]).to(self.device)
+        self.whole.network.numbers.look_at(train.features)
         for parameter in self.whole.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.members = [member(self.whole, place) for place in range(len(seeds))]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from trunkline.declared import Declared
+from trunkline.nets.numbers import Numbers, PlainNumbers
 
 if TYPE_CHECKING:
     from trunkline.nets.layers import Layered, Layers
@@ -25,6 +26,7 @@ class BaseTrunk(Declared):
     depth: int | None = Field(None, ge=1, le=64, description="Number of layers. Default: as `size` says.")
     embedding: int = Field(8, ge=1, le=512, description="Numbers that stand for one categorical value.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of each layer's units silenced per step, 0 to 1.")
+    numbers: Numbers = Field(PlainNumbers(), description="How numbers enter: as they are, or each as several.")
 
     @property
     def widths(self) -> list[int]:
