@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_nets import FORMS, TRUNKS, kinds
+from test_nets import FORMS, HARD_TRUNKS, TRUNKS, kinds
 from world import split_project
 
 from trunkline import stages
@@ -18,7 +18,7 @@ from trunkline.nets.numbers import Numbers
 from trunkline.training.arm import load_arm
 
 NUMBERS = [{"numbers": kind} for kind in kinds(Numbers)[1:]]
-CASES = [(form, TRUNKS[0]) for form in FORMS] + [(FORMS[0], trunk) for trunk in TRUNKS[1:] + NUMBERS]
+CASES = [(form, TRUNKS[0]) for form in FORMS] + [(FORMS[0], trunk) for trunk in TRUNKS[1:] + HARD_TRUNKS + NUMBERS]
 
 
 @pytest.mark.parametrize(("form", "trunk"), CASES, ids=lambda part: "-".join(map(str, part.values())))

@@ -75,7 +75,7 @@ class Project(Declared):
 
 def _contradictions(project: Project) -> list[str]:
     """Return a sentence for each pair of declarations that cannot both hold."""
-    parts = (_of_names, _of_targets, _of_validation, _of_balance, _of_fairness, _of_evaluation)
+    parts = (_of_names, _of_targets, _of_validation, _of_sharing, _of_balance, _of_fairness, _of_evaluation)
     return [problem for part in parts for problem in part(project)]
 
 
@@ -115,6 +115,13 @@ def _of_validation(project: Project) -> Iterator[str]:
     for name in project.validation.leaks.allow:
         if name not in project.columns:
             yield f"validation.leaks.allow: '{name}' is no input column{did_you_mean(name, project.columns)}"
+
+
+def _of_sharing(project: Project) -> Iterator[str]:
+    trunk, form = project.trunk, project.sharing.kind
+    if trunk.forms is not None and form not in trunk.forms:
+        known = " or ".join(trunk.forms)
+        yield f"sharing.kind: {form} cannot be built over trunk.kind: {trunk.kind}; set {known} here, or another trunk"
 
 
 def _of_balance(project: Project) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The network of one arm: embeddings, a form of sharing over a trunk, a head per task.
 
 in      features float32 [rows, width], codes int64 [rows, categorical columns]
-out     outputs of all heads side by side, float32 [rows, outputs]
+out     outputs of all heads side by side, float32 [rows, outputs]; of a trunk in copies, [copies, rows, outputs]
 
 Stacked (see nets/stack.py), every tensor has the members in front.
 """
@@ -20,6 +20,7 @@ from trunkline.nets.sharing import HardSharing, Sharing
 from trunkline.nets.sharing.base import ManyTrunks
 from trunkline.nets.stack import Embedding, Initialised, Linear
 from trunkline.nets.trunks import Trunk
+from trunkline.tasks._copies import mean_prediction
 from trunkline.tasks.base import TaskState
 
 HEAD_SCALE = 0.1  # of the usual initial head weights: predictions start near the constant one
@@ -55,13 +56,14 @@ class Network(nn.Module):
         numbers = trunk.numbers.build(Layout.of(features))
         width = len(numbers.columns) + trunk.embedding * len(vocabulary_sizes)
         form: Any = (sharing or HardSharing()).build(width, len(states), trunk)
+        self.states, self.copies = states, getattr(form, "copies", None)
         self.tables, self.each = getattr(form, "tables", None), trunk.embedding
         # One table for all columns: a single lookup, and a single gradient. Several tables lie side by side in it.
         self.embedding = Embedding(max(1, int(starts[-1])), trunk.embedding * (self.tables or 1))
         self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int64), persistent=False)
         self.numbers, self.trunk = numbers, form
         counts = [state["outputs"] for state in states]
-        self.heads = Linear(form.width, sum(counts), scale=HEAD_SCALE)
+        self.heads = Linear(form.width, sum(counts), self.copies, scale=HEAD_SCALE)
         reads = np.repeat(np.arange(len(states)), counts) * sum(counts) + np.arange(sum(counts))
         self.register_buffer("reads", torch.tensor(reads), persistent=False)
         if generator is not None:
@@ -107,8 +109,12 @@ class Network(nn.Module):
         return of_all.flatten(-2).index_select(-1, self.reads)
 
     def forward(self, features: Tensor, codes: Tensor) -> Tensor:
-        """Return the outputs of all heads, float32 [rows, outputs]."""
+        """Return the outputs of all heads, float32 [(copies,) rows, outputs]."""
         return self.head_outputs(self.trunk_output(features, codes))
+
+    def combined(self, outputs: Tensor) -> Tensor:
+        """Return what is scored of the outputs, float32 [rows, outputs]: of copies their mean prediction."""
+        return outputs if self.copies is None else mean_prediction(self.states, outputs)
 
 
 def parameter_count(

@@ -106,9 +106,12 @@ class Losses(nn.Module):
         """Return (sum of scaled losses, number of labelled rows) per task, each float32 [(members,) tasks].
 
         Args:
-            outputs: float32 [(members,) rows, outputs of all tasks].
+            outputs: float32 [(members,) (copies,) rows, outputs of all tasks]; copies count by their mean loss.
             targets: float32 [(members,) rows, tasks], NaN = no label.
         """
+        if outputs.dim() > targets.dim():
+            of_copies, counts = self.sums(outputs, targets.unsqueeze(-3))
+            return of_copies.mean(dim=-2), counts.squeeze(-2)
         known = ~torch.isnan(targets)
         counts = known.sum(dim=-2).to(torch.float32)
         parts = []

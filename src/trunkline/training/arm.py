@@ -242,7 +242,8 @@ def network_outputs(network: Network, features: np.ndarray[Any, Any], codes: np.
         for first in range(0, len(features), SCORE_BATCH):
             part = slice(first, first + SCORE_BATCH)
             inputs = torch.from_numpy(np.array(features[part])), torch.from_numpy(np.array(codes[part]))
-            parts.append(network(*(tensor.to(device) for tensor in inputs)).float().cpu())
+            outputs = network(*(tensor.to(device) for tensor in inputs))
+            parts.append(network.combined(outputs).float().cpu())
     return torch.cat(parts) if parts else torch.zeros(0, network.heads.units)
 
 

@@ -237,7 +237,7 @@ class _Trainer:
                 outputs = learner.network(part.features, part.codes)
             sums, counts = self.losses.sums(outputs.float(), part.targets)
             found = sums / counts.clamp(min=1)
-            price = self.penalties(outputs.float(), part, places)
+            price = self.penalties(learner.network.combined(outputs.float()), part, places)
             moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
             self.backward(learner, part, found, counts > 0, price, moment)
             losses[places] = found.detach()
@@ -325,7 +325,8 @@ class _Trainer:
             for first in range(0, len(places), SCORE_BATCH):
                 batch = rows.take(places[first : first + SCORE_BATCH], self.device)
                 for place, network in enumerate(networks):
-                    part, known = self.skill_losses.sums(network(batch.features, batch.codes), batch.targets)
+                    outputs = network.combined(network(batch.features, batch.codes))
+                    part, known = self.skill_losses.sums(outputs, batch.targets)
                     sums[place] += part
                 counts += known
         return (sums / counts).cpu()  # NaN for a task without a label here

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,9 @@ class BaseTrunk(Declared):
     embedding: int = Field(8, ge=1, le=512, description="Numbers that stand for one categorical value.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of each layer's units silenced per step, 0 to 1.")
     numbers: Numbers = Field(PlainNumbers(), description="How numbers enter: as they are, or each as several.")
+
+    forms: ClassVar[tuple[str, ...] | None] = None
+    """The forms of sharing that can be built over it; None = all."""
 
     @property
     def widths(self) -> list[int]:
