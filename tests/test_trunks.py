@@ -15,13 +15,15 @@ from torch import Tensor
 from world import params, split_project
 
 from trunkline import stages
+from trunkline.columns.layout import Layout
 from trunkline.data.encode import Encoded
 from trunkline.errors import ParamsError
 from trunkline.files import read_json
 from trunkline.nets.declarations import read_trunk
-from trunkline.nets.network import narrowed, parameter_count
+from trunkline.nets.network import Network, narrowed, parameter_count
 from trunkline.nets.sharing import HardSharing
 from trunkline.nets.stack import draw_from, member, stack
+from trunkline.nets.trunks._ft_transformer import Attention
 from trunkline.project import parse_project
 from trunkline.tasks._copies import mean_prediction
 from trunkline.tasks._modules import Correction, Losses, Predict
@@ -212,3 +214,61 @@ def test_copies_learn_apart_and_their_mean_is_scored(tmp_path: Path) -> None:
     mean = churn(network.combined(outputs)[:, :1], targets)
     assert mean < torch.stack([churn(outputs[copy, :, :1], targets) for copy in range(3)]).mean()
     assert read_json(tmp_path / "models" / "shared" / "run.json")["trunk"]["copies"] == 3
+
+
+FT = {"kind": "ft_transformer"}
+
+
+def of_inputs(network: Network) -> Tensor:
+    """Return how far each task's outputs move with each prepared number, [outputs, numbers]."""
+    prepared = network.prepared(*rows(20)).detach().requires_grad_()
+    outputs = network.head_outputs(network.trunk(prepared))
+    moved = [torch.autograd.grad(outputs[:, place].sum(), prepared, retain_graph=True)[0] for place in range(5)]
+    return torch.stack([part.abs().sum(dim=0) for part in moved])
+
+
+def test_a_token_is_made_of_its_own_input_alone() -> None:
+    layout = Layout((0, 1, 0, 2, 2), (False, False, True, False, False))
+    trunk = read_trunk({"kind": "ft_transformer", "width": 8, "depth": 1, "embedding": 2})
+    network = Network(layout, VOCABULARIES, STATES, trunk, torch.Generator().manual_seed(0))
+    x = torch.randn(1, 5 + 2 * 2)
+    tokens = network.trunk.tokens(x)
+    assert tokens.shape == (1, 3 + 2 + 3, 8)  # inputs, words, tasks
+    for place, own in enumerate([0, 1, 0, 2, 2, 3, 3, 4, 4]):
+        moved = x.clone()
+        moved[:, place] += 1
+        changed = (network.trunk.tokens(moved) != tokens).any(dim=-1)[0]
+        assert changed.tolist() == [token == own for token in range(8)]
+
+
+def test_every_task_reads_every_input_and_no_task_another_ones_token() -> None:
+    network = stirred(made(HARD, FT))
+    assert (of_inputs(network) > 0).all()
+    before = network(*rows())
+    with torch.no_grad():
+        network.trunk.tokens.tasks[1, 0] += 1
+    changed = (network(*rows()) - before).abs().amax(dim=0) > 1e-6
+    assert changed.tolist() == [False, True, True, True, False]
+
+
+def test_attention_is_that_of_torch() -> None:
+    attention = Attention(8, 2)
+    theirs = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    chance = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for part in (attention.ask, attention.tell, attention.take):
+            part.initialise(chance)
+        theirs.in_proj_weight.copy_(torch.cat([attention.ask.weight, attention.tell.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([attention.ask.bias, attention.tell.bias]))
+        theirs.out_proj.weight.copy_(attention.take.weight)
+        theirs.out_proj.bias.copy_(attention.take.bias)
+        walls = torch.zeros(2, 5)
+        walls[0, 3], walls[1, 0] = -torch.inf, -torch.inf
+        tokens = torch.randn(6, 5, 8, generator=chance)
+        expected, _ = theirs(tokens[:, -2:], tokens, tokens, attn_mask=walls, need_weights=False)
+        torch.testing.assert_close(attention(tokens[:, -2:], tokens, walls), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_any_width_serves_any_number_of_heads() -> None:
+    assert made(HARD, {**FT, "attention_heads": 5})(*rows()).shape == (7, 5)
+    assert read_trunk(FT).widths == [64, 64]

@@ -54,8 +54,12 @@ class Network(nn.Module):
         super().__init__()
         starts = np.cumsum([0, *vocabulary_sizes])
         numbers = trunk.numbers.build(Layout.of(features))
-        width = len(numbers.columns) + trunk.embedding * len(vocabulary_sizes)
-        form: Any = (sharing or HardSharing()).build(width, len(states), trunk)
+        columns = numbers.columns
+        words = range(max(columns, default=-1) + 1, max(columns, default=-1) + 1 + len(vocabulary_sizes))
+        columns = [*columns, *(word for word in words for _ in range(trunk.embedding))]
+        form: Any = trunk.form(columns, len(states))
+        if form is None:
+            form = (sharing or HardSharing()).build(len(columns), len(states), trunk)
         self.states, self.copies = states, getattr(form, "copies", None)
         self.tables, self.each = getattr(form, "tables", None), trunk.embedding
         # One table for all columns: a single lookup, and a single gradient. Several tables lie side by side in it.

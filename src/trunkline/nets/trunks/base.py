@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from trunkline.nets.numbers import Numbers, PlainNumbers
 
 if TYPE_CHECKING:
     from trunkline.nets.layers import Layered, Layers
+    from trunkline.nets.sharing._form import Form
 
 SIZES: dict[str, tuple[int, int]] = {"small": (128, 2), "medium": (256, 2), "large": (512, 3)}
 LARGEST_WIDTH = 8192
@@ -28,14 +30,26 @@ class BaseTrunk(Declared):
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of each layer's units silenced per step, 0 to 1.")
     numbers: Numbers = Field(PlainNumbers(), description="How numbers enter: as they are, or each as several.")
 
+    sizes: ClassVar[dict[str, tuple[int, int]]] = SIZES
+    """What `size` says: width and depth."""
+
     forms: ClassVar[tuple[str, ...] | None] = None
     """The forms of sharing that can be built over it; None = all."""
 
     @property
     def widths(self) -> list[int]:
         """Units of each layer, first to last."""
-        width, depth = SIZES[self.size]
+        width, depth = self.sizes[self.size]
         return [self.width or width] * (self.depth or depth)
+
+    def form(self, columns: Sequence[int], tasks: int) -> Form | None:
+        """Return all between the prepared columns and the heads; None: the declared form of sharing builds it.
+
+        Args:
+            columns: The input that each of the prepared numbers comes from; those of one input are its token.
+            tasks: Heads to serve.
+        """
+        return None
 
     def build(self, inputs: int, layers: Layers) -> Layered:
         """Return the trunk, or several side by side.
