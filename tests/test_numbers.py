@@ -49,7 +49,7 @@ def training_features(count: int = 500, seed: int = 0) -> np.ndarray[Any, Any]:
 def made(kind: dict[str, Any], seed: int = 0, layout: Layout = LAYOUT) -> Network:
     trunk = read_trunk({"width": 16, "depth": 2, "embedding": 4, "numbers": kind})
     network = Network(layout, VOCABULARIES, STATES, trunk, torch.Generator().manual_seed(seed))
-    network.numbers.look_at(training_features())
+    network.look_at(training_features())
     return network.eval()
 
 

@@ -54,9 +54,7 @@ class Network(nn.Module):
         super().__init__()
         starts = np.cumsum([0, *vocabulary_sizes])
         numbers = trunk.numbers.build(Layout.of(features))
-        columns = numbers.columns
-        words = range(max(columns, default=-1) + 1, max(columns, default=-1) + 1 + len(vocabulary_sizes))
-        columns = [*columns, *(word for word in words for _ in range(trunk.embedding))]
+        columns = _with_words(numbers.columns, len(vocabulary_sizes), trunk.embedding)
         form: Any = trunk.form(columns, len(states))
         if form is None:
             form = (sharing or HardSharing()).build(len(columns), len(states), trunk)
@@ -80,6 +78,10 @@ class Network(nn.Module):
         with torch.no_grad():
             self.heads.bias.copy_(torch.tensor([bias for state in states for bias in state["bias"]]))
 
+    def look_at(self, features: np.ndarray[Any, Any]) -> None:
+        """Learn from the training rows' prepared features, float32 [rows, width], what is data and no weight."""
+        self.numbers.look_at(features)
+
     @property
     def last_shared(self) -> Linear:
         """The last linear layer through which what all tasks share reaches their heads.
@@ -99,7 +101,7 @@ class Network(nn.Module):
         return torch.cat([repeated, parts], dim=-1)
 
     def trunk_output(self, features: Tensor, codes: Tensor) -> Tensor:
-        """Return what the heads read, float32 [rows, width]; of its own for each task, [rows, tasks, width]."""
+        """Return what the heads read, float32 [(copies,) rows, width]; of its own per task, [rows, tasks, width]."""
         shared: Tensor = self.trunk(self.prepared(features, codes))
         return shared
 
@@ -119,6 +121,12 @@ class Network(nn.Module):
     def combined(self, outputs: Tensor) -> Tensor:
         """Return what is scored of the outputs, float32 [rows, outputs]: of copies their mean prediction."""
         return outputs if self.copies is None else mean_prediction(self.states, outputs)
+
+
+def _with_words(columns: list[int], words: int, width: int) -> list[int]:
+    """Return the input that each of the prepared numbers comes from, embeddings of categorical values included."""
+    first = max(columns, default=-1) + 1
+    return [*columns, *(first + word for word in range(words) for _ in range(width))]
 
 
 def parameter_count(

@@ -133,7 +133,7 @@ class _Trainer:
         self.skill_losses = Losses(states, "constant").to(self.device)
         self.weights = torch.tensor([arm.weights[name] for name in arm.states])
         self.whole = stack([self._start(seed) for seed in seeds]).to(self.device)
-        self.whole.network.numbers.look_at(train.features)
+        self.whole.network.look_at(train.features)
         for parameter in self.whole.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.members = [member(self.whole, place) for place in range(len(seeds))]

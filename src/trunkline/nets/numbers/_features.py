@@ -28,7 +28,7 @@ class Features(nn.Module):
         return list(self.layout.columns)
 
     def look_at(self, features: np.ndarray[Any, Any]) -> None:
-        """Learn from the prepared training features, float32 [rows, width], what is no weight; called once."""
+        """Learn from the prepared training features, float32 [rows, width], what is data and no weight."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Return [(members,) rows, ...] for prepared features [(members,) rows, width]."""
