@@ -532,6 +532,12 @@ class RankOne(torch.nn.Module):
     def last_shared(self) -> torch.nn.Module:
         return self.trunk
 
+    def look_at(self, features: Any) -> None:
+        pass
+
+    def combined(self, outputs: Tensor) -> Tensor:
+        return outputs
+
     def forward(self, features: Tensor, codes: Tensor) -> Tensor:
         outputs: Tensor = self.heads(self.trunk(features))
         return outputs

@@ -18,9 +18,9 @@ from trunkline.project import parse_project
 
 FEATURES, VOCABULARIES, WIDTH = 6, [5, 3], 24
 STATES: list[dict[str, Any]] = [
-    {"outputs": 1, "bias": [0.5]},
-    {"outputs": 3, "bias": [0.0, 1.0, 2.0]},
-    {"outputs": 1, "bias": [-1.0]},
+    {"kind": "binary", "outputs": 1, "bias": [0.5]},
+    {"kind": "multiclass", "outputs": 3, "bias": [0.0, 1.0, 2.0]},
+    {"kind": "regression", "outputs": 1, "bias": [-1.0]},
 ]
 OF_TASK = [slice(0, 1), slice(1, 4), slice(4, 5)]
 
@@ -30,7 +30,9 @@ def kinds(union: Any) -> list[dict[str, Any]]:
     return [{"kind": get_args(kind.model_fields["kind"].annotation)[0]} for kind in get_args(get_args(union)[0])]
 
 
-FORMS, TRUNKS = kinds(Sharing), kinds(Trunk)
+FORMS = kinds(Sharing)
+TRUNKS = [trunk for trunk in kinds(Trunk) if read_trunk(trunk).forms is None]
+HARD_TRUNKS = [trunk for trunk in kinds(Trunk) if read_trunk(trunk).forms == ("hard",)]
 # Settings that change shapes inside; beyond the defaults.
 OTHERS = [
     {"kind": "mmoe", "experts": 3, "gate_dropout": 0.3},

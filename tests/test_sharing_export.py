@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_nets import FORMS, TRUNKS
+from test_nets import FORMS, HARD_TRUNKS, TRUNKS, kinds
 from world import split_project
 
 from trunkline import stages
@@ -14,9 +14,11 @@ from trunkline.data.encode import read_encoder
 from trunkline.export.graph import Model, build_graph
 from trunkline.export.parity import boundary_feeds, check_parity
 from trunkline.files import read_json
+from trunkline.nets.numbers import Numbers
 from trunkline.training.arm import load_arm
 
-CASES = [(form, TRUNKS[0]) for form in FORMS] + [(FORMS[0], trunk) for trunk in TRUNKS[1:]]
+NUMBERS = [{"numbers": kind} for kind in kinds(Numbers)[1:]]
+CASES = [(form, TRUNKS[0]) for form in FORMS] + [(FORMS[0], trunk) for trunk in TRUNKS[1:] + HARD_TRUNKS + NUMBERS]
 
 
 @pytest.mark.parametrize(("form", "trunk"), CASES, ids=lambda part: "-".join(map(str, part.values())))

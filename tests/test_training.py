@@ -295,9 +295,14 @@ def test_a_task_alone_is_trained_as_if_the_others_were_not_there(tmp_path: Path)
 
 
 def planted_arm(
-    root: Path, data: dict[str, Any] | None = None, balance: dict[str, Any] | None = None, **recipe: Any
+    root: Path,
+    data: dict[str, Any] | None = None,
+    balance: dict[str, Any] | None = None,
+    trunk: dict[str, Any] | None = None,
+    **recipe: Any,
 ) -> tuple[Arm, Rows, Rows]:
-    project = split_project(root, 600, training=recipe, data=data or {}, balance=balance or {"kind": "equal"})
+    changes = {"data": data or {}, "balance": balance or {"kind": "equal"}, "trunk": trunk or {}}
+    project = split_project(root, 600, training=recipe, **changes)
     run(root, project, "encode")
     encoded = Encoded(root / "data" / "encoded", list(project.tasks), penalised(project.training, project.tasks))
     arm = shared_arm(project.tasks, encoded, project.trunk, project.balance, project.training)

@@ -82,6 +82,7 @@ def _contradictions(project: Project) -> list[str]:
         _of_names,
         _of_targets,
         _of_validation,
+        _of_sharing,
         _of_rebalance,
         _of_balance,
         _of_sampling,
@@ -149,6 +150,13 @@ def _of_rebalance(project: Project) -> Iterator[str]:
             else:
                 way = f"for {name} choose {choice or 'another rule'} under rebalance.tasks"
                 yield f"rebalance.kind: {rule.kind} {problem}; {way}"
+
+
+def _of_sharing(project: Project) -> Iterator[str]:
+    trunk, form = project.trunk, project.sharing.kind
+    if trunk.forms is not None and form not in trunk.forms:
+        known = " or ".join(trunk.forms)
+        yield f"sharing.kind: {form} cannot be built over trunk.kind: {trunk.kind}; set {known} here, or another trunk"
 
 
 def _of_balance(project: Project) -> Iterator[str]:

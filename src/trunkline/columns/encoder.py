@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trunkline.columns.base import ColumnState, Kind
 from trunkline.columns.categorical import FIRST_WORD, MISSING, UNSEEN
+from trunkline.columns.layout import Layout
 
 if TYPE_CHECKING:
     import onnx
@@ -55,9 +56,18 @@ class Encoder:
     @property
     def features(self) -> int:
         """Width of the prepared float features."""
-        numeric = sum(1 + int(self.states[name]["flag"]) for name in self.of_kind("numeric"))
-        moments = [self.states[name] for name in self.of_kind("timestamp")]
-        return numeric + sum(2 * len(s["cycles"]) + int(s["age"]) + int(s["flag"]) for s in moments)
+        return self.layout.width
+
+    @property
+    def layout(self) -> Layout:
+        """What the prepared features are, in the order in which `Prepare` gives them."""
+        numeric, moments = ([self.states[name] for name in self.of_kind(kind)] for kind in ("numeric", "timestamp"))
+        found = [(place, False) for place in range(len(numeric))]
+        found += [(place, True) for place, state in enumerate(numeric) if state["flag"]]
+        for place, state in enumerate(moments, start=len(numeric)):
+            numbers = 2 * len(state["cycles"]) + int(state["age"])
+            found += [(place, False)] * numbers + [(place, True)] * int(state["flag"])
+        return Layout(tuple(place for place, _ in found), tuple(flag for _, flag in found))
 
     def prepare(self) -> Prepare:
         """Return the torch module from raw numbers and codes to what the trunk reads."""

@@ -56,7 +56,7 @@ class Model(nn.Module):
     def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
         """Return one prediction per task for raw inputs [rows, 1] each, in the encoder's order; then the regions."""
         features, codes = self.prepare(list(raw))
-        predictions = self.predict(self.network(features, codes))
+        predictions = self.predict(self.network.combined(self.network(features, codes)))
         return (*predictions, *self.regions(predictions))
 
 

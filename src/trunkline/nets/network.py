@@ -1,7 +1,7 @@
 """The network of one arm: embeddings, a form of sharing over a trunk, a head per task.
 
 in      features float32 [rows, width], codes int64 [rows, categorical columns]
-out     outputs of all heads side by side, float32 [rows, outputs]
+out     outputs of all heads side by side, float32 [rows, outputs]; of a trunk in copies, [copies, rows, outputs]
 
 Stacked (see nets/stack.py), every tensor has the members in front.
 """
@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trunkline.columns.layout import Layout
 from trunkline.nets.sharing import HardSharing, Sharing
 from trunkline.nets.sharing.base import ManyTrunks
 from trunkline.nets.stack import Embedding, Initialised, Linear
 from trunkline.nets.trunks import Trunk
+from trunkline.tasks._copies import mean_prediction
 from trunkline.tasks.base import TaskState
 
 HEAD_SCALE = 0.1  # of the usual initial head weights: predictions start near the constant one
@@ -29,7 +31,7 @@ class Network(nn.Module):
     """Embeddings, what the tasks share and what is their own, and a linear head per task.
 
     Args:
-        features: Width of the prepared float features.
+        features: What the prepared float features are; their width, where all are numbers.
         vocabulary_sizes: Number of codes of each categorical column.
         states: The tasks' states; a head starts at its task's best constant prediction, `start` or else `bias`. What
             stands in `offset` is added to every output: it is no part of what is learned.
@@ -44,7 +46,7 @@ class Network(nn.Module):
 
     def __init__(
         self,
-        features: int,
+        features: int | Layout,
         vocabulary_sizes: list[int],
         states: Sequence[TaskState],
         trunk: Trunk,
@@ -53,15 +55,19 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         starts = np.cumsum([0, *vocabulary_sizes])
-        width = features + trunk.embedding * len(vocabulary_sizes)
-        form: Any = (sharing or HardSharing()).build(width, len(states), trunk)
+        numbers = trunk.numbers.build(Layout.of(features))
+        columns = _with_words(numbers.columns, len(vocabulary_sizes), trunk.embedding)
+        form: Any = trunk.form(columns, len(states))
+        if form is None:
+            form = (sharing or HardSharing()).build(len(columns), len(states), trunk)
+        self.states, self.copies = states, getattr(form, "copies", None)
         self.tables, self.each = getattr(form, "tables", None), trunk.embedding
         # One table for all columns: a single lookup, and a single gradient. Several tables lie side by side in it.
         self.embedding = Embedding(max(1, int(starts[-1])), trunk.embedding * (self.tables or 1))
         self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int64), persistent=False)
-        self.trunk = form
+        self.numbers, self.trunk = numbers, form
         counts = [state["outputs"] for state in states]
-        self.heads = Linear(form.width, sum(counts), scale=HEAD_SCALE)
+        self.heads = Linear(form.width, sum(counts), self.copies, scale=HEAD_SCALE)
         reads = np.repeat(np.arange(len(states)), counts) * sum(counts) + np.arange(sum(counts))
         self.register_buffer("reads", torch.tensor(reads), persistent=False)
         offset = [number for state in states for number in state.get("offset", [0.0] * state["outputs"])]
@@ -77,6 +83,10 @@ class Network(nn.Module):
             start = [number for state in states for number in (state.get("start") or state["bias"])]
             self.heads.bias.copy_(torch.tensor(start))
 
+    def look_at(self, features: np.ndarray[Any, Any]) -> None:
+        """Learn from the training rows' prepared features, float32 [rows, width], what is data and no weight."""
+        self.numbers.look_at(features)
+
     @property
     def last_shared(self) -> Linear:
         """The last linear layer through which what all tasks share reaches their heads.
@@ -88,7 +98,7 @@ class Network(nn.Module):
 
     def prepared(self, features: Tensor, codes: Tensor) -> Tensor:
         """Return what the form reads: [(members,) rows, width]; with several tables, one such per table."""
-        embedded = self.embedding(codes + self.offsets)
+        features, embedded = self.numbers(features), self.embedding(codes + self.offsets)
         if self.tables is None:
             return torch.cat([features, embedded.flatten(-2)], dim=-1)
         parts = torch.unflatten(embedded, -1, (self.tables, self.each)).movedim(-2, -4).flatten(-2)
@@ -96,7 +106,7 @@ class Network(nn.Module):
         return torch.cat([repeated, parts], dim=-1)
 
     def trunk_output(self, features: Tensor, codes: Tensor) -> Tensor:
-        """Return what the heads read, float32 [rows, width]; of its own for each task, [rows, tasks, width]."""
+        """Return what the heads read, float32 [(copies,) rows, width]; of its own per task, [rows, tasks, width]."""
         shared: Tensor = self.trunk(self.prepared(features, codes))
         return shared
 
@@ -111,12 +121,22 @@ class Network(nn.Module):
         return outputs if self.offset is None else outputs + self.offset
 
     def forward(self, features: Tensor, codes: Tensor) -> Tensor:
-        """Return the outputs of all heads, float32 [rows, outputs]."""
+        """Return the outputs of all heads, float32 [(copies,) rows, outputs]."""
         return self.head_outputs(self.trunk_output(features, codes))
+
+    def combined(self, outputs: Tensor) -> Tensor:
+        """Return what is scored of the outputs, float32 [rows, outputs]: of copies their mean prediction."""
+        return outputs if self.copies is None else mean_prediction(self.states, outputs)
+
+
+def _with_words(columns: list[int], words: int, width: int) -> list[int]:
+    """Return the input that each of the prepared numbers comes from, embeddings of categorical values included."""
+    first = max(columns, default=-1) + 1
+    return [*columns, *(first + word for word in range(words) for _ in range(width))]
 
 
 def parameter_count(
-    features: int, vocabulary_sizes: list[int], states: Sequence[TaskState], trunk: Trunk, sharing: Sharing
+    features: int | Layout, vocabulary_sizes: list[int], states: Sequence[TaskState], trunk: Trunk, sharing: Sharing
 ) -> dict[str, int]:
     """Return how many numbers a network of these measures learns: `all` of them, and those in `tables`."""
     with torch.device("meta"):
@@ -127,7 +147,7 @@ def parameter_count(
     }
 
 
-def narrowed(features: int, vocabulary_sizes: list[int], trunk: Trunk, models: int) -> Trunk:
+def narrowed(features: int | Layout, vocabulary_sizes: list[int], trunk: Trunk, models: int) -> Trunk:
     """Return the trunk whose `models` copies, each with one output, together learn about as much as `trunk` does.
 
     Embeddings keep their size, so the layers give way; at least one unit per layer remains.
@@ -143,7 +163,7 @@ def narrowed(features: int, vocabulary_sizes: list[int], trunk: Trunk, models: i
 
 
 def fitted_sharing(
-    features: int, vocabulary_sizes: list[int], states: Sequence[TaskState], trunk: Trunk, sharing: Sharing
+    features: int | Layout, vocabulary_sizes: list[int], states: Sequence[TaskState], trunk: Trunk, sharing: Sharing
 ) -> Sharing:
     """Return the form of sharing with its width set, so that it learns about as much as hard sharing of `trunk`.
 

@@ -116,11 +116,15 @@ class Losses(nn.Module):
         """Return (sum of scaled losses, number of labelled rows) per task, each float32 [(members,) tasks].
 
         Args:
-            outputs: float32 [(members,) rows, outputs of all tasks].
+            outputs: float32 [(members,) (copies,) rows, outputs of all tasks]; copies count by their mean loss.
             targets: float32 [(members,) rows, tasks], NaN = no label.
             weights: How much each row counts, float32 [(members,) rows, tasks], 1 in the mean, so that the sum over
                 the number of rows still is a mean; None, or of width 0: every row counts the same.
         """
+        if outputs.dim() > targets.dim():
+            of_rows = targets.unsqueeze(-3), None if weights is None else weights.unsqueeze(-3)
+            of_copies, counts = self.sums(outputs, *of_rows)
+            return of_copies.mean(dim=-2), counts.squeeze(-2)
         known = ~torch.isnan(targets)
         counts = known.sum(dim=-2).to(torch.float32)
         counting = known if weights is None or not weights.shape[-1] else known * weights

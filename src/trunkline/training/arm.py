@@ -137,9 +137,9 @@ def shared_arm(
     sizes = encoder.vocabulary_sizes
     penalties = _penalties(training, encoded)
     states, plans = network_states(encoded.states, plans or {}), dict(plans or {})
-    form = fitted_sharing(encoder.features, sizes, list(states.values()), trunk, sharing or HardSharing())
+    form = fitted_sharing(encoder.layout, sizes, list(states.values()), trunk, sharing or HardSharing())
     return Arm(
-        "shared", states, weights, encoder.features, sizes, trunk, balance, training, penalties, form, plans,
+        "shared", states, weights, encoder.layout, sizes, trunk, balance, training, penalties, form, plans,
         (sampling or Shuffle()).restricted(tasks),
     )  # fmt: skip
 
@@ -166,13 +166,13 @@ def alone_arm(
     """
     encoder = encoded.encoder
     if models > 1:
-        trunk = narrowed(encoder.features, encoder.vocabulary_sizes, trunk, models)
+        trunk = narrowed(encoder.layout, encoder.vocabulary_sizes, trunk, models)
     states = network_states({name: encoded.states[name]}, plans or {})
     return Arm(
         f"alone/{name}",
         states,
         {name: 1.0},
-        encoder.features,
+        encoder.layout,
         encoder.vocabulary_sizes,
         trunk,
         EqualWeights(),
@@ -240,7 +240,7 @@ def load_arm(folder: Path, encoder: Encoder) -> Trained:
     networks = []
     for place in range(len(run["seeds"])):
         generator = torch_stream(0, "weights")
-        network = Network(encoder.features, encoder.vocabulary_sizes, list(states.values()), trunk, generator, sharing)
+        network = Network(encoder.layout, encoder.vocabulary_sizes, list(states.values()), trunk, generator, sharing)
         try:
             network.load_state_dict(load((folder / f"{place}.safetensors").read_bytes()))
         except RuntimeError as fault:
@@ -262,7 +262,8 @@ def network_outputs(network: Network, features: np.ndarray[Any, Any], codes: np.
         for first in range(0, len(features), SCORE_BATCH):
             part = slice(first, first + SCORE_BATCH)
             inputs = torch.from_numpy(np.array(features[part])), torch.from_numpy(np.array(codes[part]))
-            parts.append(network(*(tensor.to(device) for tensor in inputs)).float().cpu())
+            outputs = network(*(tensor.to(device) for tensor in inputs))
+            parts.append(network.combined(outputs).float().cpu())
     return torch.cat(parts) if parts else torch.zeros(0, network.heads.units)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from trunkline.balance import Balance, Moment
 from trunkline.balance._modules import remember_apart
 from trunkline.chance import stream_seed, torch_stream
+from trunkline.columns.layout import Layout
 from trunkline.errors import DataError
 from trunkline.nets.declarations import HardSharing, Sharing, Trunk
 from trunkline.nets.network import Network
@@ -48,7 +49,7 @@ class Arm:
     name: str
     states: dict[str, TaskState]
     weights: dict[str, float]
-    features: int
+    features: int | Layout
     vocabulary_sizes: list[int]
     trunk: Trunk
     balance: Balance
@@ -142,6 +143,7 @@ class _Trainer:
         self.draws = RowDraws(arm.states, arm.plans, seeds)
         self.weights = torch.tensor([arm.weights[name] for name in arm.states])
         self.whole = stack([self._start(seed) for seed in seeds]).to(self.device)
+        self.whole.network.look_at(train.features)
         for parameter in self.whole.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.members = [member(self.whole, place) for place in range(len(seeds))]
@@ -252,7 +254,7 @@ class _Trainer:
                 outputs = learner.network(part.features, part.codes)
             sums, counts = self.losses.sums(outputs.float(), part.targets, part.weights)
             found = sums / counts.clamp(min=1)
-            price = self.penalties(outputs.float(), part, places)
+            price = self.penalties(learner.network.combined(outputs.float()), part, places)
             moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
             self.backward(learner, part, found, counts > 0, price, moment)
             losses[places] = found.detach()
@@ -348,7 +350,8 @@ class _Trainer:
             for first in range(0, len(places), SCORE_BATCH):
                 batch = rows.take(places[first : first + SCORE_BATCH], self.device)
                 for place, network in enumerate(networks):
-                    sums[place] += losses.sums(network(batch.features, batch.codes), batch.targets, batch.weights)[0]
+                    outputs = network.combined(network(batch.features, batch.codes))
+                    sums[place] += losses.sums(outputs, batch.targets, batch.weights)[0]
                 counts += row_counts(batch.targets, batch.weights)
         return (sums / counts).cpu()  # NaN for a task without a label here
 

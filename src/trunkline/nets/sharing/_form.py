@@ -11,7 +11,10 @@ from trunkline.nets.stack import Linear
 
 
 class Form(Protocol):
-    """Layers between the prepared columns and the heads; a module."""
+    """Layers between the prepared columns and the heads; a module.
+
+    One whose heads each have several `copies`, an attribute, returns [(members,) copies, rows, width].
+    """
 
     @property
     def own(self) -> bool:
