@@ -27,13 +27,17 @@ from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Batch, Rows, epoch_batches, steps_per_epoch
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
-from trunkline.training.engine import Learner, backward_for
+from trunkline.training.engine import Learner, backward_for, keep_weights, weights_used
 from trunkline.training.fairness import FairnessPenalty
+from trunkline.training.monitoring.guard import refusal
+from trunkline.training.monitoring.steps import LastSteps
+from trunkline.training.monitoring.watch import Watch
 from trunkline.training.penalties import Penalties
 
 START_ROWS = 20_000  # rows behind the check of the first losses; one batch is too few for a rare task
 START_RANGE = (0.8, 1.3)
 SCORE_BATCH = 8192
+GUARDED = 20  # steps after which a GPU is asked whether all numbers are finite, where nobody looks more often
 
 Report = Callable[[str], None]
 
@@ -92,6 +96,7 @@ def fit(
     checkpoints: Checkpoints,
     report: Report,
     meter: AffinityMeter | None = None,
+    watch: Watch | None = None,
 ) -> list[Fitted]:
     """Train one arm with several seeds together; goes on from the last checkpoint where there is one.
 
@@ -103,6 +108,7 @@ def fit(
         checkpoints: Where to keep the state between epochs.
         report: Takes lines of progress.
         meter: Measures on the way how the tasks' gradients agree.
+        watch: Looks at each task on the way.
 
     Returns:
         Per seed the network with the weights kept.
@@ -110,7 +116,7 @@ def fit(
     Raises:
         DataError: A task's first loss is not that of its constant predictor, or a loss became NaN or infinite.
     """
-    return _Trainer(arm, train, selection, seeds, checkpoints, report, meter).run()
+    return _Trainer(arm, train, selection, seeds, checkpoints, report, meter, watch).run()
 
 
 class _Trainer:
@@ -123,9 +129,11 @@ class _Trainer:
         checkpoints: Checkpoints,
         report: Report,
         meter: AffinityMeter | None,
+        watch: Watch | None = None,
     ) -> None:
         self.arm, self.train, self.selection, self.seeds = arm, train, selection, seeds
         self.checkpoints, self.report, self.recipe, self.meter = checkpoints, report, arm.training, meter
+        self.watch = watch
         self.device = choose_device(self.recipe.device)
         states = list(arm.states.values())
         self.losses = Losses(states, self.recipe.normalize).to(self.device)
@@ -142,6 +150,8 @@ class _Trainer:
         self.together = runs_whole(self.device)
         self.optimizer = self._optimizer()
         self.steps = steps_per_epoch(len(train.features), self.recipe.batch, self.recipe.shuffle_rows)
+        stretch = (watch.monitor.every if watch else 0) or GUARDED
+        self.last = LastSteps(stretch, len(seeds), len(states), self.device)
         self.epoch = 0
         self.best: list[dict[str, Tensor] | None] = [None for _ in seeds]
         self.fitted = [Fitted(part.network) for part in self.members]
@@ -170,7 +180,11 @@ class _Trainer:
         while self.epoch < self.recipe.epochs and any(self._active()):
             train_losses = self._train_epoch()
             self._end_epoch(train_losses)
+            self._look_back()
             self.checkpoints.save(self._state())
+        if self.watch is not None:
+            kept = [fitted.kept_epoch for fitted in self.fitted]
+            self.watch.end(self.epoch * self.steps, [fitted.history for fitted in self.fitted], kept)
         for part, best in zip(self.members, self.best, strict=True):
             if best is not None:
                 part.network.load_state_dict(best)
@@ -223,27 +237,32 @@ class _Trainer:
             if self.meter is not None:
                 self.meter.measure(number, self.whole.network, self.losses, batch, rate, active)
             total.add_(self._step(batch, active, number))
+            if self.watch is not None:
+                self.watch.look(number, self.last, active)
         return total.div_(self.steps)
 
     def _step(self, batch: Batch, active: list[bool], step: int) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self._schedule(step)
         self.optimizer.zero_grad(set_to_none=False)
-        losses = torch.zeros(len(self.seeds), len(self.arm.states), device=self.device)
+        noted = self.last.note(step)
         for places, learner, part in self._passes(batch, active):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 outputs = learner.network(part.features, part.codes)
             sums, counts = self.losses.sums(outputs.float(), part.targets)
             found = sums / counts.clamp(min=1)
             price = self.penalties(outputs.float(), part, places)
+            keep_weights(learner, found)
             moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
             self.backward(learner, part, found, counts > 0, price, moment)
-            losses[places] = found.detach()
-        norms = self._clip()
-        if self.device.type == "cpu" and not torch.isfinite(norms[active]).all():
-            self._refuse(losses[active], step)
+            noted.losses[places], noted.labelled[places] = found.detach(), counts
+            noted.weights[places] = weights_used(learner, found)
+        noted.norms.copy_(self._clip())
+        lost = self.device.type == "cpu" and not torch.isfinite(noted.norms[active]).all()
+        if lost or self.last.full(step):
+            self._guard(step, active)
         self.optimizer.step()
-        return losses
+        return noted.losses
 
     def _passes(self, batch: Batch, active: list[bool]) -> Iterator[tuple[Any, Learner, Batch]]:
         """Yield (places, learner, rows): the whole stack at once on a GPU, member by member on a CPU."""
@@ -275,19 +294,14 @@ class _Trainer:
             return (step + 1) / rising
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
-    def _refuse(self, losses: Tensor, step: int) -> None:
-        lost = ~torch.isfinite(losses).all(dim=0)
-        bad = [name for name, missing in zip(self.arm.states, lost.tolist(), strict=True) if missing]
-        named = f"task '{bad[0]}': its loss" if bad else "the gradient"
-        raise DataError(
-            f"{named} is NaN or infinite at step {step} (epoch {self.epoch + 1}).\n  Lower training.learning_rate, "
-            f"or look for extreme labels in reports/validation.html; the last whole epoch is kept and resumes"
-        )
+    def _guard(self, step: int, active: list[bool]) -> None:
+        """Refuse to go on where a number of the last steps is not finite."""
+        if fault := self.last.fault(step, active):
+            raise DataError(refusal(fault, self.arm.states, self.steps, self.train, self.arm.balance.kind))
 
     def _end_epoch(self, train_losses: Tensor) -> None:
         active = self._active()
-        if not torch.isfinite(train_losses[active]).all():
-            self._refuse(train_losses[active], (self.epoch + 1) * self.steps)
+        self._guard((self.epoch + 1) * self.steps - 1, active)
         places = torch.arange(len(self.selection.features))
         losses = self._mean_losses([part.network for part in self.members], self.selection, places)
         for place in [place for place, trains in enumerate(active) if trains]:
@@ -297,6 +311,11 @@ class _Trainer:
         tasks = "  ".join(f"{name} {loss:.3f}" for name, loss in zip(self.arm.states, means, strict=True))
         composite = sum(fitted.history[-1]["composite"] for fitted in self.fitted) / len(self.fitted)
         self.report(f"epoch {self.epoch}/{self.recipe.epochs}  composite {composite:+.4f}  {tasks}")
+
+    def _look_back(self) -> None:
+        if self.watch is not None:
+            networks = [part.network for part in self.members]
+            self.watch.end_epoch(self.epoch * self.steps - 1, networks, [fitted.history for fitted in self.fitted])
 
     def _note(self, place: int, train_losses: Tensor, losses: Tensor) -> None:
         """Write down a member's epoch, and keep its weights where they are the best so far."""
@@ -336,6 +355,8 @@ class _Trainer:
             "penalties": self.penalties.state_dict(),
             "epoch": self.epoch,
             "meter": None if self.meter is None else self.meter.state_dict(),
+            "watch": None if self.watch is None else self.watch.state_dict(),
+            "last": self.last.held,
             "fitted": [
                 [fitted.history, fitted.kept_epoch, fitted.composite, fitted.start_losses] for fitted in self.fitted
             ],
@@ -348,6 +369,9 @@ class _Trainer:
         self.best, self.epoch = saved["best"], saved["epoch"]
         if self.meter is not None:
             self.meter.load_state_dict(saved["meter"])
+        if self.watch is not None:
+            self.watch.load_state_dict(saved["watch"])
+        self.last.held.copy_(saved["last"])
         for fitted, (history, kept_epoch, composite, start_losses) in zip(self.fitted, saved["fitted"], strict=True):
             fitted.history, fitted.kept_epoch = history, kept_epoch
             fitted.composite, fitted.start_losses = composite, start_losses
