@@ -168,7 +168,7 @@ def rising(tasks: Sequence[str], curves: Tensor, seed: int, bound: float) -> Ite
             seed,
             f"its loss on the validation rows rose to {float(last[task]):.3f} from {float(lowest[task]):.3f} after "
             f"epoch {best}",
-            "set training.early_stop or training.keep: best, or raise trunk.dropout",
+            "raise trunk.dropout, or keep the best epoch with training.keep: best",
         )
 
 
