@@ -29,6 +29,9 @@ RECIPE = Recipe(
     width=256,
     dropout=0.2,
     balance="equal",
+    batch=1024,
+    sharing="hard",
+    gate_dropout=None,
     every=20,
     weights=dict.fromkeys(TASKS, 1.0),
 )
@@ -82,11 +85,12 @@ def history(gaps: Mapping[str, float], noise: float = 0.001) -> dict[str, str]:
     """Every arm's history.tsv of 5 seeds; a gap is what the shared model's loss on training rows lies above alone's."""
 
     def table(names: tuple[str, ...], gaps: Mapping[str, float]) -> str:
-        lines = ["\t".join(["seed", "epoch", "composite", *(f"train.{name}" for name in names)])]
+        parts = [f"{part}.{name}" for part in ("train", "validation") for name in names]
+        lines = ["\t".join(["seed", "epoch", "composite", *parts])]
         for seed in range(5):
             for epoch in range(1, 4):
                 own = [0.5 + 0.1 / epoch + noise * (seed % 3) * bool(gaps) + gaps.get(name, 0) for name in names]
-                lines.append("\t".join(map(str, [seed, epoch, 0.5, *own])))
+                lines.append("\t".join(map(str, [seed, epoch, 0.5, *own, *[0.5] * len(names)])))
         return "\n".join(lines) + "\n"
 
     return {"shared": table(TASKS, gaps), **{name: table((name,), {}) for name in TASKS}}
@@ -97,10 +101,12 @@ def advice(
     recipe: Recipe = RECIPE,
     gaps: Mapping[str, float] | None = None,
     affinity: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
     **tasks: Any,
 ) -> list[dict[str, Any]]:
     """Return the advice, as evaluation.json holds it."""
-    return json.loads(to_json(advise(of, {"tasks": tasks, "affinity": affinity}, history(gaps or {}), recipe)))
+    analysis = {"tasks": tasks, "affinity": affinity, "training": training}
+    return json.loads(to_json(advise(of, analysis, history(gaps or {}), recipe)))
 
 
 def open_for_seeds(needed: int | None) -> dict[str, Any]:
@@ -108,12 +114,27 @@ def open_for_seeds(needed: int | None) -> dict[str, Any]:
     return task("inconclusive", needs="seeds", seeds_needed=needed)
 
 
+def seen(share: float = 1 / 3, alarms: tuple[str, ...] = (), collapsed: int = 0) -> dict[str, Any]:
+    """Section "training" of analysis.json: of arr60 its share of the weights, alarms of these kinds, idle gates."""
+    gate = {"level": 1, "load": {"own 1": 0.03, "shared 1": 0.97}, "busiest": "shared 1", "seeds": 5}
+    return {
+        "alarms": [{"kind": kind, "task": "arr60", "seen": "no row had a label"} for kind in alarms],
+        "tasks": {"arr60": {"late": {"share": share}}},
+        "gates": {"arr60": [gate | {"collapsed": collapsed}]},
+    }
+
+
+MMOE = replace(RECIPE, sharing="mmoe", gate_dropout=0.0)
+FAILED = {"task": "arr60", "rule": "max_regret", "limit": 0.01, "value": 0.02, "bound": 0.02, "passed": False}
 HURT = {"arr60": task("hurt", -0.02)}
 RARE = {"arr60": task("hurt", -0.02, prevalence=0.01)}
 REGRET = {"checkpoint_regret": {"skill": 0.02, "best_epochs": [1, 1, 2, 1, 1]}}
 WORLDS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "not_normalised": ("training.normalize", HURT, {"recipe": replace(RECIPE, normalize="off")}),
     "drowned": ("balance.kind", HURT, {"affinity": affinity(norms=(1.0, 1.0, 45.0))}),
+    "starved": ("balance.kind", HURT, {"recipe": replace(RECIPE, balance="mgda"), "training": seen(0.02)}),
+    "without_labels": ("training.batch", HURT, {"training": seen(alarms=("unlabelled",))}),
+    "idle_gate": ("sharing.gate_dropout", HURT, {"recipe": MMOE, "training": seen(collapsed=4)}),
     "conflict": ("trunk.width", HURT, {"affinity": affinity(-0.3, -6.0)}),
     "too_little_room": ("trunk.width", HURT, {"gaps": {"arr60": 0.03}, "affinity": affinity()}),
     "overfit": ("tasks.arr60.weight", RARE, {"gaps": {"arr60": -0.03}}),
@@ -176,6 +197,7 @@ def declared(diagnosis: str) -> dict[str, Any]:
     params["training"] |= {"seeds": 1} | {name: getattr(recipe, name) for name in names}
     params["trunk"] |= {"width": recipe.width, "dropout": recipe.dropout}
     params["balance"], params["monitor"] = {"kind": recipe.balance}, {"every": recipe.every}
+    params["sharing"] = {"kind": recipe.sharing}
     return params
 
 
@@ -204,6 +226,60 @@ def test_the_worst_comes_first_then_the_doubtful_then_what_may_stay():
         ("cancelled", "inconclusive"),
     ]
     assert found[3]["diagnosis"] == "checkpoint_regret"
+
+
+@pytest.mark.parametrize(
+    "training", [seen(0.2), seen(collapsed=2), seen(alarms=("rising",)), {}, {"alarms": [], "tasks": {}, "gates": {}}]
+)
+def test_what_was_seen_of_a_training_counts_only_where_it_is_evidence(training):
+    (found,) = advice(evaluation(**HURT), recipe=MMOE, training=training)
+    assert found["diagnosis"] == "unexplained"
+    quiet = advice(evaluation(), recipe=MMOE, training=seen(0.001, ("unlabelled",), collapsed=5))
+    assert [each["diagnosis"] for each in quiet] == ["all_equivalent"], "nothing was hurt"
+
+
+def test_a_weight_that_was_declared_small_is_not_starved():
+    recipe = replace(RECIPE, weights=RECIPE.weights | {"arr60": 0.05})
+    (found,) = advice(evaluation(**HURT), recipe=recipe, training=seen(0.05 / 2.05))
+    assert found["diagnosis"] == "unexplained"
+    (found,) = advice(evaluation(**HURT), recipe=replace(RECIPE, balance="log"), training=seen(0.01))
+    assert (found["diagnosis"], found["because"]["say"]) == ("starved", pytest.approx(0.03))
+    assert "Set `balance.kind: equal`" in found["says"]
+
+
+@pytest.mark.parametrize(("sharing", "form"), [("hard", "cgc"), ("cgc", "ple"), ("ple", None)])
+def test_tasks_at_odds_that_do_not_fit_their_training_rows_are_offered_layers_of_their_own(sharing, form):
+    (found,) = advice(
+        evaluation(**HURT),
+        recipe=replace(RECIPE, sharing=sharing),
+        gaps={"arr60": 0.03},
+        affinity=affinity(-0.3, -6.0),
+    )
+    assert found["diagnosis"] == "conflict"
+    settings = dict(SETTING.findall(found["says"]))
+    assert settings.get("sharing.kind") == form
+    assert found["because"]["train_loss_shared"] > found["because"]["train_loss_alone"]
+
+
+def test_a_gate_on_regret_that_failed_while_others_gain_asks_for_the_worst_task_first():
+    tasks = HURT | {"cancelled": task("helped", 0.02)}
+    of = evaluation(**tasks) | {"gates": [FAILED]}
+
+    def found(of: dict[str, Any], **recipe: Any) -> list[dict[str, Any]]:
+        said = advice(of, recipe=replace(RECIPE, **recipe))
+        return [each for each in said if each["diagnosis"] == "worst_regret"]
+
+    (said,) = found(of)
+    (key, value), *rest = SETTING.findall(said["says"])
+    assert (key, rest) == ("balance", [])
+    project = parse_project(with_setting(declared("conflict"), key, value))
+    assert project.balance.kind == "tchebycheff"
+    assert project.balance.reference == pytest.approx(dict.fromkeys(TASKS, 0.5), abs=0.001)
+    assert (said["because"]["failed"], said["because"]["helped"]) == (["arr60"], ["cancelled"])
+    assert found(evaluation(**tasks)) == []
+    assert found(evaluation(**HURT) | {"gates": [FAILED]}) == [], "nobody has won what could be given"
+    assert found(of, balance="tchebycheff") == []
+    assert found(of, normalize="off") == []
 
 
 def test_one_task_by_itself_shares_nothing_and_gets_no_advice():

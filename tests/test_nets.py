@@ -11,10 +11,11 @@ from world import params
 
 from trunkline.errors import ParamsError
 from trunkline.nets.declarations import Sharing, Trunk, read_sharing, read_trunk
-from trunkline.nets.gates import gate_report, gate_warnings
+from trunkline.nets.gates import gate_report
 from trunkline.nets.network import Network, fitted_sharing, parameter_count
 from trunkline.nets.stack import draw_from, member, stack
 from trunkline.project import parse_project
+from trunkline.training.monitoring.rules import collapsed
 
 FEATURES, VOCABULARIES, WIDTH = 6, [5, 3], 24
 STATES: list[dict[str, Any]] = [
@@ -275,11 +276,12 @@ def test_the_gate_report_tells_even_gates_from_a_collapsed_one() -> None:
     assert [gate["task"] for gate in even] == ["a", "b", "c"]
     assert even[0]["load"] == pytest.approx({"own 1": 0.5, "shared 1": 0.5})
     assert [gate["entropy"] for gate in even] == pytest.approx([1.0] * 3)
-    assert gate_warnings([even]) == []
+    assert list(collapsed(even, 0, 0.9)) == []
     with torch.no_grad():
         network.trunk.levels[0].gates.logits.bias[1, 1] = 5
-    [warning] = gate_warnings([even, report_of(network)])
-    assert warning.startswith("task 'b': seed 1: its gate at level 1 gives expert 'shared 1' 99%")
+    [alarm] = collapsed(report_of(network), 1, 0.9)
+    assert (alarm.task, alarm.seed) == ("b", 1)
+    assert alarm.seen.startswith("its gate at level 1 gives expert 'shared 1' 99%")
     assert report_of(network)[1]["entropy"] < 0.1
 
 
@@ -287,7 +289,7 @@ def test_forms_without_gates_have_no_report_and_one_expert_is_no_collapse() -> N
     assert report_of(made({"kind": "attention"}, TRUNKS[0])) == []
     [gate, *_] = one = report_of(made({"kind": "mmoe", "experts": 1}, TRUNKS[0]))
     assert (gate["entropy"], gate["load"]) == (None, {"shared 1": 1.0})
-    assert gate_warnings([one]) == []
+    assert list(collapsed(one, 0, 0.9)) == []
 
 
 def test_unknown_kinds_are_refused_with_the_nearest() -> None:

@@ -146,6 +146,7 @@ def evaluate(root: Path, project: Project) -> None:
     from trunkline.evaluation.report import render_report
     from trunkline.evaluation.rows import read_test_rows
     from trunkline.evaluation.score import evaluate_evidence
+    from trunkline.evaluation.training_record import analyse_training
     from trunkline.training.arm import load_arm
     from trunkline.training.judge import collect_evidence, measured_coverage
 
@@ -160,7 +161,8 @@ def evaluate(root: Path, project: Project) -> None:
     history = _histories(root, project.tasks)
     run = read_json(root / SHARED / "run.json")
     kept = [seed["kept_epoch"] for seed in run["seeds"]]
-    affinity = root / SHARED / "affinity.json"
+    affinity, monitor = root / SHARED / "affinity.json", root / SHARED / "monitor.tsv"
+    looks = read_text(monitor) if monitor.exists() else ""
     coverage = measured_coverage(trained, evidence)
     analysis = {
         "version": 1,
@@ -169,6 +171,7 @@ def evaluate(root: Path, project: Project) -> None:
         ),
         "affinity": analyse_affinity(read_json(affinity)) if affinity.exists() else None,
         "fairness": fairness,
+        "training": analyse_training(run, looks, project.monitor.alarms.gate_load or 1.0),
     }
     evaluation["advice"] = advise(evaluation, analysis, history, _recipe(project))
     write_json(root / REPORTS / "evaluation.json", evaluation)
@@ -220,6 +223,9 @@ def _recipe(project: Project) -> Recipe:
         width=project.trunk.widths[0],
         dropout=project.trunk.dropout,
         balance=project.balance.kind,
+        batch=training.batch,
+        sharing=project.sharing.kind,
+        gate_dropout=getattr(project.sharing, "gate_dropout", None),
         every=project.monitor.every,
         weights={name: task.weight for name, task in project.tasks.items()},
     )

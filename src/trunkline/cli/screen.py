@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from trunkline.cli.verdict import MODEL, REPORT, ending_lines, read_evaluation
+from trunkline.cli.verdict import MODEL, REPORT, ending_lines, read_alarms, read_evaluation
 from trunkline.pipeline import Outcome, Work
 from trunkline.pipeline.failure import BUG
 
@@ -91,6 +91,7 @@ class Silent:
             ],
             "error": {"code": getattr(fault, "code", BUG), "message": str(fault)} if fault else None,
             "evaluation": None if fault else read_evaluation(root),
+            "alarms": [] if fault else read_alarms(root),
             "report": str(REPORT),
             "model": str(MODEL),
         }

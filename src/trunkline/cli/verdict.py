@@ -15,6 +15,8 @@ from trunkline.files import read_json
 EVALUATION = Path("reports/evaluation.json")
 REPORT = Path("reports/report.html")
 MODEL = Path("models/export/model.onnx")
+TRAINED = Path("models/shared/run.json")
+MOST_ALARMS = 5  # that are shown; the report has all
 HEADER = ("task", "metric", "alone", "shared", "gain", "interval", "verdict")
 NUMBERS = ("alone", "shared", "gain", "interval")  # set to the right
 COLUMNS = 100
@@ -101,6 +103,7 @@ def ending_lines(root: Path) -> list[str]:
     """Return the last lines of a run: verdicts, three paths, and at last whether the model may be deployed."""
     evaluation = read_evaluation(root)
     lines = ["", *verdict_lines(evaluation), *composite_lines(evaluation)] if evaluation else []
+    lines += alarm_lines(read_alarms(root))
     if (root / MODEL).is_file():
         lines += [
             "",
@@ -109,6 +112,29 @@ def ending_lines(root: Path) -> list[str]:
             f"next    trunkline predict {MODEL} IN OUT",
         ]
     return [*lines, deployable_line(evaluation)] if evaluation else lines
+
+
+def read_alarms(root: Path) -> list[dict[str, Any]]:
+    """Return the alarms that the shared model's training raised; none where it has not run."""
+    try:
+        return list(dict(read_json(root / TRAINED)).get("alarms", []))
+    except (ArtifactError, TypeError, ValueError):
+        return []
+
+
+def alarm_lines(alarms: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the alarms as text; nothing where none was raised."""
+    from textwrap import wrap
+
+    from trunkline.training.monitoring.alarms import sentence
+
+    if not alarms:
+        return []
+    lines = ["", f"{len(alarms)} alarm{'s' if len(alarms) > 1 else ''} while the shared model trained:"]
+    for alarm in alarms[:MOST_ALARMS]:
+        lines += wrap(f"- {sentence(alarm)}", COLUMNS, subsequent_indent="  ", break_on_hyphens=False)
+    more = len(alarms) - MOST_ALARMS
+    return [*lines, f"and {more} more: see {REPORT}"] if more > 0 else lines
 
 
 def deployable_line(evaluation: dict[str, Any]) -> str:

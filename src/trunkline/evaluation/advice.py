@@ -45,6 +45,7 @@ def advise(
     hurt = sorted((case for case in cases if case.transfer["verdict"] == "hurt"), key=_harm, reverse=True)
     found: list[tuple[Case | None, Said]] = [(case, about_hurt(case)) for case in hurt]
     found += [(case, said) for rule in (_undecided, _regret) for case in cases if (said := rule(case))]
+    found += [(None, said) for said in _worst_regret(evaluation, history, recipe)]
     found += [(None, said) for said in _about_all(evaluation)]
     found += [(case, said) for case in cases if (said := _few_labels_helped(case))]
     return [_entry(case, said) for case, said in found]
@@ -174,6 +175,28 @@ def _regret(case: Case) -> Said | None:
         f"{case.name} gives up as much as {score(regret['skill'])} of skill because one epoch is kept for all tasks: "
         f"on validation rows it was best at another. Try {repair}.",
         {"regret": regret["skill"], "accepted": REGRET, "best_epochs": regret["best_epochs"]},
+    )
+
+
+def _worst_regret(evaluation: Mapping[str, Any], history: Mapping[str, str], recipe: Recipe) -> Iterator[Said]:
+    """Say how to trade what some tasks win for what others lose, where a gate forbids the loss."""
+    tasks = evaluation["tasks"]
+    gates = [gate for gate in evaluation.get("gates") or [] if gate["rule"] == "max_regret" and not gate["passed"]]
+    lost = [gate["task"] for gate in gates if tasks[gate["task"]]["transfer"]["verdict"] == "hurt"]
+    helped = [name for name, task in tasks.items() if task["transfer"]["verdict"] == "helped"]
+    reference = clues.validation_losses(history, list(tasks))
+    if not lost or not helped or recipe.balance == "tchebycheff" or len(reference) < len(tasks):
+        return
+    if recipe.normalize == "off":
+        return  # it compares losses, and the advice for the task that was hurt comes first
+    losses = ", ".join(f"{name}: {loss:.3f}" for name, loss in reference.items())
+    yield Said(
+        "worst_regret",
+        f"Sharing helped {' and '.join(helped)} and cost {' and '.join(lost)} more than evaluation.gates allows. To "
+        f"make the largest loss by sharing small in place of the average one, set "
+        f"`balance: {{kind: tchebycheff, reference: {{{losses}}}}}`, where each reference is a task's validation loss "
+        f"alone.",
+        {"failed": lost, "helped": helped, "gains": {name: tasks[name]["transfer"]["gain"] for name in lost}},
     )
 
 

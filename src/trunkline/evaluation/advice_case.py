@@ -24,6 +24,9 @@ class Recipe:
         width: Units of each layer of the trunk.
         dropout: trunk.dropout.
         balance: balance.kind.
+        batch: training.batch.
+        sharing: sharing.kind.
+        gate_dropout: sharing.gate_dropout; None for a form without gates.
         every: monitor.every.
         weights: tasks.<task>.weight.
     """
@@ -35,6 +38,9 @@ class Recipe:
     width: int
     dropout: float
     balance: str
+    batch: int
+    sharing: str
+    gate_dropout: float | None
     every: int
     weights: Mapping[str, float]
 
@@ -71,6 +77,11 @@ class Case:
     def affinity(self) -> Mapping[str, Any] | None:
         """How the tasks' gradients agree; None where it was not measured."""
         return self.analysis.get("affinity")
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """What was seen while the shared model trained; empty where nothing was."""
+        return self.analysis.get("training") or {}
 
     @property
     def wider(self) -> str:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 from trunkline.evaluation import clues
 from trunkline.evaluation.advice_case import Case, Said, setting
-from trunkline.evaluation.wording import count, score, signed
+from trunkline.evaluation.wording import count, score, share, signed
 
+STARVED = 0.1  # of its declared say, below which a balance method starves a task
 NORM_RATIO = 30.0  # times that another task's gradient is longer, from which on a task is drowned
+MOST_GATE_DROPOUT = 0.5
+PARTS = {"hard": "cgc", "cgc": "ple"}  # the form to try where a form has too little room for tasks at odds
 
 
 def about_hurt(case: Case) -> Said:
@@ -35,6 +38,46 @@ def _longer_gradient(louder: clues.Other) -> str:
     return f"the gradient of {louder.name} is {count(round(louder.figure))} times as long as its own"
 
 
+def _starved(case: Case) -> Said | None:
+    say = clues.say(case.training, case.name, case.recipe.weights)
+    if say is None or say >= STARVED:
+        return None
+    method = case.recipe.balance
+    other = setting("balance.kind", "equal" if method == "log" else "log")
+    return Said(
+        "starved",
+        f"Sharing hurt {case.name}, to which the balance, {method}, left only {share(say)} of its declared say in the "
+        f"second half of the training. Set {other}, and judge all tasks again.",
+        case.figures(say=say, balance=method),
+    )
+
+
+def _without_labels(case: Case) -> Said | None:
+    raised = clues.alarm(case.training, "unlabelled", case.name)
+    if raised is None:
+        return None
+    return Said(
+        "without_labels",
+        f"Sharing hurt {case.name}, of which many batches in a row had no labelled row: between them the others move "
+        f"the trunk away from it. Set {setting('training.batch', 2 * case.recipe.batch)}.",
+        case.figures(seen=raised["seen"], labels=clues.labels(case.task)),
+    )
+
+
+def _idle_gate(case: Case) -> Said | None:
+    gate, dropout = clues.idle_gate(case.training, case.name), case.recipe.gate_dropout
+    if gate is None or dropout is None:
+        return None
+    load = gate["load"][gate["busiest"]]
+    return Said(
+        "idle_gate",
+        f"Sharing hurt {case.name}, whose gate at level {gate['level']} gives expert '{gate['busiest']}' "
+        f"{share(load)} on average, so that it has next to nothing of the others. Set "
+        f"{setting('sharing.gate_dropout', min(dropout + 0.1, MOST_GATE_DROPOUT))}, or declare fewer experts.",
+        case.figures(load=load, collapsed=gate["collapsed"]),
+    )
+
+
 def _drowned(case: Case) -> Said | None:
     louder = clues.louder(case.affinity, case.name)
     if louder is None or louder.figure <= NORM_RATIO:
@@ -53,12 +96,22 @@ def _conflict(case: Case) -> Said | None:
     other = clues.opponent(case.affinity, case.name)
     if other is None:
         return None
+    train = clues.train_loss(case.history, case.name)
+    cramped = train is not None and train.gap > 0
+    fits = f", and it fits its training rows worse than alone ({_losses(train)})" if cramped and train else ""
+    parts = PARTS.get(case.recipe.sharing) if cramped else None
+    form = f" or {setting('sharing.kind', parts)}, which keeps a part of the layers for each task" if parts else ""
     return Said(
         "conflict",
         f"Sharing hurt {case.name}, and its gradients oppose those of {other.name} beyond chance (mean cosine "
-        f"{signed(other.cosine)}, t {signed(other.t)}): the trunk has no room for both. Set {case.wider}; "
+        f"{signed(other.cosine)}, t {signed(other.t)}){fits}: the trunk has no room for both. Set {case.wider}{form}; "
         f"{case.apart}.",
-        case.figures(opponent=other.name, mean_cosine=other.cosine, t=other.t),
+        case.figures(
+            opponent=other.name,
+            mean_cosine=other.cosine,
+            t=other.t,
+            **(_train_figures(train) if cramped and train else {}),
+        ),
     )
 
 
@@ -111,5 +164,8 @@ def _train_figures(train: clues.TrainLoss) -> dict[str, float]:
 
 
 Rule = Callable[[Case], Said | None]
-HURT: tuple[Rule, ...] = (_not_normalised, _drowned, _conflict, _too_little_room, _overfit, _unexplained)
+HURT: tuple[Rule, ...] = (
+    _not_normalised, _starved, _without_labels, _drowned, _idle_gate, _conflict, _too_little_room, _overfit,
+    _unexplained,
+)  # fmt: skip
 """What may have hurt a task, in the order in which it is looked for; the last always fits."""

@@ -46,18 +46,19 @@ def line_chart(curves: Mapping[str, Sequence[Point]]) -> Markup:
     return to_svg(altair.layer(*[layer.encode(**axes) for layer in layers]), rows)
 
 
-def to_svg(chart: Any, rows: Mapping[str, list[Row]], height: int = HEIGHT) -> Markup:
+def to_svg(chart: Any, rows: Mapping[str, list[Row]], height: int = HEIGHT, width: int = WIDTH) -> Markup:
     """Draw an altair chart as all charts of the page are drawn.
 
     Args:
         chart: What to draw; its data have names.
         rows: The rows of each name.
         height: Of the plot, in CSS pixels.
+        width: Of the plot, in CSS pixels.
     """
     import vl_convert
 
     sized = chart.properties(
-        width=WIDTH, height=height, padding=MARGINS, autosize="none", background="transparent", config=_style()
+        width=width, height=height, padding=MARGINS, autosize="none", background="transparent", config=_style()
     )
     # The rows join the finished chart: altair takes seconds to check them against its schema.
     return _inline(vl_convert.vegalite_to_svg(sized.to_dict() | {"datasets": dict(rows)}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trunkline.evaluation.curves import read_curve
@@ -106,6 +106,54 @@ def train_loss(history: Mapping[str, str], name: str) -> TrainLoss | None:
     gap, doubt = statistics.fmean(gaps), CERTAIN * statistics.stdev(gaps) / math.sqrt(len(gaps))
     of_shared, of_alone = (statistics.fmean(side) for side in zip(*pairs, strict=True))
     return TrainLoss(of_shared, of_alone, gap if abs(gap) > max(doubt, SMALLEST_GAP) else 0.0)
+
+
+def validation_losses(history: Mapping[str, str], names: Sequence[str]) -> dict[str, float]:
+    """Return each task's loss on the validation rows by itself after the last epoch, mean over seeds.
+
+    Args:
+        history: Text of history.tsv of each task's own arm, under its name.
+        names: Tasks; those without one are left out.
+    """
+    found = {name: list(_last(history[name], f"validation.{name}").values()) for name in names}
+    return {name: statistics.fmean(losses) for name, losses in found.items() if losses}
+
+
+def say(training: Mapping[str, Any], name: str, weights: Mapping[str, float]) -> float | None:
+    """Return a task's share of all weights late in the training, over the share that was declared for it.
+
+    Args:
+        training: Section "training" of reports/analysis.json.
+        name: A task.
+        weights: tasks.<task>.weight.
+    """
+    seen = (training.get("tasks") or {}).get(name)
+    if not seen or not known(seen["late"]["share"]):
+        return None
+    return float(seen["late"]["share"]) * math.fsum(weights.values()) / weights[name]
+
+
+def idle_gate(training: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """Return a gate of the task that gives one expert nearly everything in more than half of the trainings.
+
+    Args:
+        training: Section "training" of reports/analysis.json.
+        name: A task.
+    """
+    gates: Sequence[Mapping[str, Any]] = (training.get("gates") or {}).get(name) or []
+    return next((gate for gate in gates if 2 * gate["collapsed"] > gate["seeds"]), None)
+
+
+def alarm(training: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any] | None:
+    """Return the alarm of a kind that was raised for the task.
+
+    Args:
+        training: Section "training" of reports/analysis.json.
+        kind: Of the alarm.
+        name: A task.
+    """
+    alarms: Sequence[Mapping[str, Any]] = training.get("alarms") or []
+    return next((held for held in alarms if (held["kind"], held["task"]) == (kind, name)), None)
 
 
 def _last(history: str, column: str) -> dict[int, float]:

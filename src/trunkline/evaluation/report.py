@@ -22,17 +22,18 @@ from trunkline.evaluation.report_analysis import (
     with_code,
 )
 from trunkline.evaluation.report_tasks import advice_rows, gate_rows, task_bars, task_rows, whole
+from trunkline.evaluation.report_training import training_view
 
 SIDES = ("train", "validation", "test")
 FILTERS = ("score", "signed", "small", "percent", "share", "base_rate", "count", "known", "p_value")
 SHOWN_RULES = 20  # rules that rows broke, before the reader is sent to validation.html
 CONTENTS = {
     "tasks": "Tasks", "whole": "Together", "gates": "Gates", "advice": "Advice", "metrics": "Metrics",
-    "affinity": "Affinity", "curves": "Curves", "predictions": "Predictions", "coverage": "Intervals and sets",
-    "slices": "Slices", "fairness": "Fairness", "labels": "Labels", "data": "Data", "again": "Reproduce",
-    "meaning": "Meaning",
+    "affinity": "Affinity", "curves": "Curves", "training": "Training", "predictions": "Predictions",
+    "coverage": "Intervals and sets", "slices": "Slices", "fairness": "Fairness",
+    "labels": "Labels", "data": "Data", "again": "Reproduce", "meaning": "Meaning",
 }  # fmt: skip
-OPTIONAL = ("whole", "advice", "affinity", "predictions", "coverage", "slices", "fairness")
+OPTIONAL = ("whole", "advice", "affinity", "training", "predictions", "coverage", "slices", "fairness")
 
 
 def render_report(
@@ -92,6 +93,7 @@ def _analysis(tasks: Mapping[str, Any], analysis: Mapping[str, Any], history: Ma
     return {
         "affinity": affinity_view(analysis.get("affinity")),
         "curves": [_curve(name, history, of_tasks.get(name) or {}) for name in tasks],
+        "training": training_view(analysis.get("training"), history["shared"]),
         "composite": line_chart(progress) if progress["shared"] else None,
         "composite_said": _said(progress),
         "predictions": prediction_views(tasks, of_tasks),

@@ -14,7 +14,6 @@ from trunkline.nets.network import Network
 from trunkline.nets.sharing._gates import Gated
 
 ROWS = 8192  # at once
-COLLAPSED = 0.9  # mean share of one expert from which on a gate no longer chooses
 
 
 def gate_report(
@@ -65,19 +64,3 @@ def _prepared(network: Network, features: np.ndarray[Any, Any], codes: np.ndarra
             part = slice(first, first + ROWS)
             rows = (torch.from_numpy(np.array(values[part])).to(device) for values in (features, codes))
             yield network.prepared(*rows)
-
-
-def gate_warnings(reports: Sequence[Sequence[dict[str, Any]]]) -> list[str]:
-    """Return a sentence for each gate that gives one expert nearly everything.
-
-    Args:
-        reports: What `gate_report` returned, per seed.
-    """
-    return [
-        f"task '{gate['task']}': seed {seed}: its gate at level {gate['level']} gives expert '{name}' {load:.0%} on "
-        f"average, so the other experts hardly count; raise sharing.gate_dropout or declare fewer experts"
-        for seed, report in enumerate(reports)
-        for gate in report
-        for name, load in gate["load"].items()
-        if load > COLLAPSED and len(gate["load"]) > 1
-    ]

@@ -29,6 +29,7 @@ from trunkline.nets.stack import quiet
 from trunkline.tasks._modules import Losses
 from trunkline.training.batches import Batch
 from trunkline.training.declarations import Monitor
+from trunkline.training.engine import shared_layer
 
 BLOCKS = 16  # at most so many of a series are kept, whatever its length
 
@@ -108,6 +109,9 @@ class AffinityMeter:
             "norm": Series(seeds, count),
             "lookahead": Series(seeds, count, count),
         }
+        self.latest = (torch.full((seeds, count), math.nan, dtype=torch.float64),) * 2
+        """Of the last measurement: length of each task's gradient, and its mean cosine with the others' [seeds, tasks];
+        a look in between has no use for it, so no checkpoint holds it."""
 
     def measure(
         self,
@@ -140,6 +144,8 @@ class AffinityMeter:
         found = agreement(_products(gradients), labelled.double().cpu())
         for name, values in zip(("cosine", "crossed", "conflict", "norm"), found, strict=True):
             self.series[name].add(_only(active, values))
+        others = found[0].masked_fill(torch.eye(len(self.tasks), dtype=torch.bool), math.nan)
+        self.latest = found[-1], others.nanmean(dim=2)
 
     def _lookahead(self, network: Network, losses: Losses, batch: Batch, learning_rate: float, active: Tensor) -> None:
         found = lookahead(network, losses, batch, learning_rate)
@@ -189,7 +195,7 @@ def last_layer_gradients(network: Network, losses: Losses, batch: Batch) -> Tens
 
     The gradient of a task without a label in the batch is zero.
     """
-    shared = [network.last_shared.weight, network.last_shared.bias]
+    shared = shared_layer(network)
     of_tasks = losses(network(batch.features, batch.codes), batch.targets, batch.weights)
     found = []
     for task in range(of_tasks.shape[1]):

@@ -2,8 +2,11 @@
 
 <seed>.safetensors   weights, float32
 affinity.json        of the shared arm: how the tasks' gradients agreed, see training/affinity.py
+monitor.tsv          of the shared arm: what was seen of each task on the way, see training/monitoring/watch.py
+gates.tsv            the same of the gates, of a form that has some
 calibration.json     per seed and task slope and shift of the outputs, and what makes the declared intervals and sets
-run.json             what was trained and how far, and what gates do; no clock, host or revision
+run.json             what was trained and how far, what gates do, and of the shared arm which alarms were raised; no
+                     clock, host or revision
 history.tsv          one row per seed and epoch: composite, and each task's losses (1.0 = constant prediction); where a
                      task is rebalanced, in training as its rule counts rows, in validation as they are
 """
@@ -28,18 +31,19 @@ from trunkline.data.encode import Arrays, Encoded
 from trunkline.errors import ArtifactError
 from trunkline.files import check_seal, read_json, seal, write_bytes, write_json, write_text
 from trunkline.nets.declarations import HardSharing, Sharing, Trunk, read_sharing, read_trunk
-from trunkline.nets.gates import gate_report, gate_warnings
+from trunkline.nets.gates import gate_report
 from trunkline.nets.network import Network, fitted_sharing, narrowed
 from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, Region, loss_targets
 from trunkline.training.affinity import AffinityMeter
-from trunkline.training.batches import Rows
+from trunkline.training.batches import Rows, steps_per_epoch
 from trunkline.training.calibrate import fit_corrections
 from trunkline.training.checkpoint import Checkpoints, identity
 from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, Monitor, Training
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
+from trunkline.training.monitoring.watch import Watch, Watched
 from trunkline.training.rebalanced import Plan, network_states, row_weights
 from trunkline.training.sampling import Sampling, Shuffle
 
@@ -63,7 +67,7 @@ def train_arm(
         encoded: The encoded rows.
         calibration: How predictions are corrected, and which get an interval or a set.
         tune: Learning rates to try with the first seed; the best on the validation rows trains all. Empty: as declared.
-        monitor: How often to look at whether the tasks' gradients agree; None, and with one task, never.
+        monitor: How often to look at the tasks, and with several at whether their gradients agree; None = never.
         seed: The project's seed.
         threads: CPU threads.
         target: The arm's folder, models/shared or models/alone/<task>.
@@ -83,11 +87,13 @@ def train_arm(
     train = train._replace(weights=row_weights(arm.states, arm.plans, encoded.side("train").labels))
     facts, slot = _facts(arm, encoded, monitor, seed, threads), work / arm.name
 
-    def fitted_with(rate: float, count: int, place: str, meter: AffinityMeter | None = None) -> list[Fitted]:
+    def fitted_with(
+        rate: float, count: int, place: str, meter: AffinityMeter | None = None, watch: Watch | None = None
+    ) -> list[Fitted]:
         declared = arm.training.model_copy(update={"learning_rate": rate})
         checkpoints = Checkpoints(slot / place, identity({**facts, "learning_rate": rate, "seeds": count}))
         seeds = [stream_seed(seed, "training", number) for number in range(count)]
-        return fit(replace(arm, training=declared), train, selection, seeds, checkpoints, report, meter)
+        return fit(replace(arm, training=declared), train, selection, seeds, checkpoints, report, meter, watch)
 
     trials = []
     for place, rate in enumerate(tune):
@@ -98,7 +104,8 @@ def train_arm(
     )
     watched = monitor is not None and len(arm.states) > 1 and (monitor.every or monitor.lookahead)
     meter = AffinityMeter(list(arm.states), arm.training.seeds, monitor) if monitor and watched else None
-    fitted = fitted_with(chosen, arm.training.seeds, "seeds", meter)
+    watch = Watch(_watched(arm), _expected(arm, monitor), selection, meter, report) if monitor else None
+    fitted = fitted_with(chosen, arm.training.seeds, "seeds", meter, watch)
     names = [f"{place}.safetensors" for place in range(len(fitted))]
     for name, of_seed in zip(names, fitted, strict=True):
         write_bytes(target / name, weight_bytes(of_seed.network))
@@ -108,15 +115,23 @@ def train_arm(
         {"version": 1, "kind": calibration.kind, "rows": len(calibrates), **_by_part(calibrated)},
     )
     gates = [gate_report(each.network, validation.features, validation.codes, list(arm.states)) for each in fitted]
-    for line in gate_warnings(gates):
-        report(f"warning: {line}")
-    found = {"learning_rate": chosen, "trials": trials, **_of_gates(gates), **_of_plans(arm.plans)}
+    found = {"learning_rate": chosen, "trials": trials, **({"gates": gates} if any(gates) else {})}
+    found |= _of_plans(arm.plans)
+    found |= {"alarms": watch.alarms.raised} if watch else {}
     write_json(target / "run.json", _description(arm, threads, fitted, found))
     rows = [{"seed": place, **row} for place, of_seed in enumerate(fitted) for row in of_seed.history]
     write_text(target / "history.tsv", _tsv(rows))
+    files = ["calibration.json", "run.json", "history.tsv"]
     if meter is not None:
         write_json(target / "affinity.json", meter.result())
-    files = ["calibration.json", "run.json", "history.tsv", *(["affinity.json"] if meter else [])]
+        files.append("affinity.json")
+    for name, table in (
+        watch.tables(steps_per_epoch(len(train.features), arm.training.batch, arm.training.shuffle_rows))
+        if watch
+        else {}
+    ).items():
+        write_text(target / name, _tsv(table))
+        files.append(name)
     seal(target, [*names, *files])
     shutil.rmtree(slot, ignore_errors=True)  # this training has ended
 
@@ -312,8 +327,16 @@ def _run(fitted: Fitted) -> dict[str, object]:
     }
 
 
-def _of_gates(gates: list[list[dict[str, Any]]]) -> dict[str, object]:
-    return {"gates": gates, "warnings": gate_warnings(gates)} if any(gates) else {}
+def _watched(arm: Arm) -> Watched:
+    recipe = arm.training
+    return Watched(arm.states, arm.weights, arm.balance.kind, recipe.normalize, recipe.epochs, recipe.seeds)
+
+
+def _expected(arm: Arm, monitor: Monitor) -> Monitor:
+    """Return the monitor without the alarm of what the sampling rule does on purpose."""
+    if not arm.sampling.leaves_out:
+        return monitor
+    return monitor.model_copy(update={"alarms": monitor.alarms.model_copy(update={"unlabelled": None})})
 
 
 def _of_plans(plans: dict[str, Plan]) -> dict[str, object]:
@@ -342,5 +365,9 @@ def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, 
 
 def _tsv(history: list[dict[str, Any]]) -> str:
     lines = ["\t".join(history[0])]
-    lines += ["\t".join(f"{value:.8g}" for value in row.values()) for row in history]
+    lines += ["\t".join(map(_cell, row.values())) for row in history]
     return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.8g}"

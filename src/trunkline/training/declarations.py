@@ -8,6 +8,7 @@ from pydantic import Field
 
 from trunkline.declared import Declared
 from trunkline.training.fairness import FairnessPenalty
+from trunkline.training.monitoring.declarations import Alarms
 
 
 class EarlyStop(Declared):
@@ -79,14 +80,20 @@ class Alone(Declared):
 
 
 class Monitor(Declared):
-    """What is watched while the shared model trains: whether the tasks' gradients agree."""
+    """What is watched while the shared model trains: each task, and whether the tasks' gradients agree."""
 
-    every: int = Field(20, ge=0, description="Steps between two measurements of the tasks' gradients; 0 = none.")
+    every: int = Field(
+        20,
+        ge=0,
+        le=10_000,
+        description="Steps between two looks at each task and at whether the tasks' gradients agree; 0 = none.",
+    )
     lookahead: int = Field(
         100,
         ge=0,
         description="Steps between two measurements of what a step for one task does to the others; 0 = none.",
     )
+    alarms: Alarms = Field(Alarms(), description="When a line says that a task is in trouble.")
 
 
 class Calibration(Declared):

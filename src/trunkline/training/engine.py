@@ -84,7 +84,7 @@ class ByGradients:
         due = moment.step % self.method.every == 0
         if due and self.method.level == "last":
             measured, seen = self._measured(learner.network, batch, losses, known)
-            found = gradients(measured, list(learner.network.last_shared.parameters()))
+            found = gradients(measured, shared_layer(learner.network))
             balance.find(gramian(found, losses.dim() - 1), measured, seen, moment)
         if due and self.method.level == "all":
             found = gradients(losses, shared)
@@ -108,6 +108,27 @@ class ByGradients:
             outputs = network(part.features, part.codes)
         sums, counts = self.losses.sums(outputs.float(), part.targets, part.weights)
         return sums / counts.clamp(min=1), counts > 0
+
+
+def shared_layer(network: Network) -> list[Tensor]:
+    """Return weights and bias of the last shared layer, without what a task has of its own there, as an adapter."""
+    return [network.last_shared.weight, network.last_shared.bias]
+
+
+def keep_weights(learner: Learner, losses: Tensor) -> None:
+    """Let the next backward pass leave behind what `weights_used` returns, where the method makes one loss."""
+    if isinstance(learner.balance, FromLosses):
+        losses.retain_grad()
+
+
+def weights_used(learner: Learner, losses: Tensor) -> Tensor:
+    """Return the weights that the tasks' losses had in the backward pass [(members,) tasks].
+
+    Of a method that makes one loss it is that loss's gradient by theirs, which the pass itself computed.
+    """
+    if isinstance(learner.balance, FromGradients):
+        return learner.balance.used
+    return torch.zeros_like(losses) if losses.grad is None else losses.grad
 
 
 def gradients(losses: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:

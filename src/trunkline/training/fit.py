@@ -28,8 +28,11 @@ from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Batch, Rows
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
-from trunkline.training.engine import Learner, backward_for
+from trunkline.training.engine import Learner, backward_for, keep_weights, weights_used
 from trunkline.training.fairness import FairnessPenalty
+from trunkline.training.monitoring.guard import refusal
+from trunkline.training.monitoring.steps import LastSteps
+from trunkline.training.monitoring.watch import Watch
 from trunkline.training.penalties import Penalties
 from trunkline.training.rebalanced import Plan, RowDraws, loss_states, row_counts
 from trunkline.training.sampling import Sampling, Shuffle
@@ -38,6 +41,7 @@ from trunkline.training.sampling._sampler import Feed
 START_ROWS = 20_000  # rows behind the check of the first losses; one batch is too few for a rare task
 START_RANGE = (0.8, 1.3)
 SCORE_BATCH = 8192
+GUARDED = 20  # steps after which a GPU is asked whether all numbers are finite, where nobody looks more often
 
 Report = Callable[[str], None]
 
@@ -101,6 +105,7 @@ def fit(
     checkpoints: Checkpoints,
     report: Report,
     meter: AffinityMeter | None = None,
+    watch: Watch | None = None,
 ) -> list[Fitted]:
     """Train one arm with several seeds together; goes on from the last checkpoint where there is one.
 
@@ -112,6 +117,7 @@ def fit(
         checkpoints: Where to keep the state between epochs.
         report: Takes lines of progress.
         meter: Measures on the way how the tasks' gradients agree.
+        watch: Looks at each task on the way.
 
     Returns:
         Per seed the network with the weights kept.
@@ -119,7 +125,7 @@ def fit(
     Raises:
         DataError: A task's first loss is not that of its constant predictor, or a loss became NaN or infinite.
     """
-    return _Trainer(arm, train, selection, seeds, checkpoints, report, meter).run()
+    return _Trainer(arm, train, selection, seeds, checkpoints, report, meter, watch).run()
 
 
 class _Trainer:
@@ -132,9 +138,11 @@ class _Trainer:
         checkpoints: Checkpoints,
         report: Report,
         meter: AffinityMeter | None,
+        watch: Watch | None = None,
     ) -> None:
         self.arm, self.train, self.selection, self.seeds = arm, train, selection, seeds
         self.checkpoints, self.report, self.recipe, self.meter = checkpoints, report, arm.training, meter
+        self.watch = watch
         self.device = choose_device(self.recipe.device)
         trained = loss_states(arm.states, arm.plans)
         self.losses = Losses(trained, self.recipe.normalize).to(self.device)
@@ -157,6 +165,8 @@ class _Trainer:
         self.sampler, self.steps = arm.sampling.build(feed), feed.steps
         # Of the epoch, per member and task: rows with a label, and steps with such rows.
         self.shown, self.taught = (torch.zeros(len(seeds), len(arm.states), device=self.device) for _ in range(2))
+        stretch = (watch.monitor.every if watch else 0) or GUARDED
+        self.last = LastSteps(stretch, len(seeds), len(arm.states), self.device)
         self.epoch = 0
         self.best: list[dict[str, Tensor] | None] = [None for _ in seeds]
         self.fitted = [Fitted(part.network) for part in self.members]
@@ -185,7 +195,11 @@ class _Trainer:
         while self.epoch < self.recipe.epochs and any(self._active()):
             train_losses = self._train_epoch()
             self._end_epoch(train_losses)
+            self._look_back()
             self.checkpoints.save(self._state())
+        if self.watch is not None:
+            kept = [fitted.kept_epoch for fitted in self.fitted]
+            self.watch.end(self.epoch * self.steps, [fitted.history for fitted in self.fitted], kept)
         for part, best in zip(self.members, self.best, strict=True):
             if best is not None:
                 part.network.load_state_dict(best)
@@ -242,29 +256,34 @@ class _Trainer:
             losses = self._step(batch, active, number)
             self.sampler.observe(losses)
             total.add_(losses)
+            if self.watch is not None:
+                self.watch.look(number, self.last, active)
         return total.div_(self.taught.clamp(min=1))
 
     def _step(self, batch: Batch, active: list[bool], step: int) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self._schedule(step)
         self.optimizer.zero_grad(set_to_none=False)
-        losses = torch.zeros(len(self.seeds), len(self.arm.states), device=self.device)
+        noted = self.last.note(step)
         for places, learner, part in self._passes(batch, active):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 outputs = learner.network(part.features, part.codes)
             sums, counts = self.losses.sums(outputs.float(), part.targets, part.weights)
             found = sums / counts.clamp(min=1)
             price = self.penalties(learner.network.combined(outputs.float()), part, places)
+            keep_weights(learner, found)
             moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
             self.backward(learner, part, found, counts > 0, price, moment)
-            losses[places] = found.detach()
+            noted.losses[places], noted.labelled[places] = found.detach(), counts
+            noted.weights[places] = weights_used(learner, found)
             self.shown[places] += counts
             self.taught[places] += counts > 0
-        norms = self._clip()
-        if self.device.type == "cpu" and not torch.isfinite(norms[active]).all():
-            self._refuse(losses[active], step)
+        noted.norms.copy_(self._clip())
+        lost = self.device.type == "cpu" and not torch.isfinite(noted.norms[active]).all()
+        if lost or self.last.full(step):
+            self._guard(step, active)
         self.optimizer.step()
-        return losses
+        return noted.losses
 
     def _passes(self, batch: Batch, active: list[bool]) -> Iterator[tuple[Any, Learner, Batch]]:
         """Yield (places, learner, rows): the whole stack at once on a GPU, member by member on a CPU."""
@@ -297,19 +316,14 @@ class _Trainer:
             return (step + 1) / rising
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
-    def _refuse(self, losses: Tensor, step: int) -> None:
-        lost = ~torch.isfinite(losses).all(dim=0)
-        bad = [name for name, missing in zip(self.arm.states, lost.tolist(), strict=True) if missing]
-        named = f"task '{bad[0]}': its loss" if bad else "the gradient"
-        raise DataError(
-            f"{named} is NaN or infinite at step {step} (epoch {self.epoch + 1}).\n  Lower training.learning_rate, "
-            f"or look for extreme labels in reports/validation.html; the last whole epoch is kept and resumes"
-        )
+    def _guard(self, step: int, active: list[bool]) -> None:
+        """Refuse to go on where a number of the last steps is not finite."""
+        if fault := self.last.fault(step, active):
+            raise DataError(refusal(fault, self.arm.states, self.steps, self.train, self.arm.balance.kind))
 
     def _end_epoch(self, train_losses: Tensor) -> None:
         active = self._active()
-        if not torch.isfinite(train_losses[active]).all():
-            self._refuse(train_losses[active], (self.epoch + 1) * self.steps)
+        self._guard((self.epoch + 1) * self.steps - 1, active)
         places = torch.arange(len(self.selection.features))
         networks = [part.network for part in self.members]
         losses = self._mean_losses(networks, self.selection, places, self.skill_losses)
@@ -320,6 +334,11 @@ class _Trainer:
         tasks = "  ".join(f"{name} {loss:.3f}" for name, loss in zip(self.arm.states, means, strict=True))
         composite = sum(fitted.history[-1]["composite"] for fitted in self.fitted) / len(self.fitted)
         self.report(f"epoch {self.epoch}/{self.recipe.epochs}  composite {composite:+.4f}  {tasks}")
+
+    def _look_back(self) -> None:
+        if self.watch is not None:
+            networks = [part.network for part in self.members]
+            self.watch.end_epoch(self.epoch * self.steps - 1, networks, [fitted.history for fitted in self.fitted])
 
     def _note(self, place: int, train_losses: Tensor, losses: Tensor) -> None:
         """Write down a member's epoch, and keep its weights where they are the best so far."""
@@ -364,6 +383,8 @@ class _Trainer:
             "epoch": self.epoch,
             "meter": None if self.meter is None else self.meter.state_dict(),
             "sampler": self.sampler.state_dict(),
+            "watch": None if self.watch is None else self.watch.state_dict(),
+            "last": self.last.held,
             "fitted": [
                 [fitted.history, fitted.kept_epoch, fitted.composite, fitted.start_losses] for fitted in self.fitted
             ],
@@ -377,6 +398,9 @@ class _Trainer:
         self.best, self.epoch = saved["best"], saved["epoch"]
         if self.meter is not None:
             self.meter.load_state_dict(saved["meter"])
+        if self.watch is not None:
+            self.watch.load_state_dict(saved["watch"])
+        self.last.held.copy_(saved["last"])
         for fitted, (history, kept_epoch, composite, start_losses) in zip(self.fitted, saved["fitted"], strict=True):
             fitted.history, fitted.kept_epoch = history, kept_epoch
             fitted.composite, fitted.start_losses = composite, start_losses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from trunkline.declared import Declared
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 class BaseSampling(Declared):
     """A rule by which the rows of a step are drawn."""
+
+    leaves_out: ClassVar[bool] = False
+    """Whether steps are without labels of a task on purpose."""
 
     def build(self, feed: Feed) -> Sampler:
         """Return what yields the batches of each epoch.

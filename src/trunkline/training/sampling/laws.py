@@ -20,7 +20,7 @@ memory is read wherever the rows lie.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,8 @@ class When(NamedTuple):
 
 class TaskLaw(BaseSampling):
     """Draw each step for one table of tasks."""
+
+    leaves_out: ClassVar[bool] = True
 
     def shares(self, tables: Sequence[Table], when: When) -> Array:
         """Return the probability of each table, float64 [tables], sum 1."""
