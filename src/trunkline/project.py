@@ -23,6 +23,7 @@ from trunkline.evaluation.gates import gate_problems
 from trunkline.export.declarations import Export
 from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing, Trunk
 from trunkline.tasks import Task
+from trunkline.tasks.given import given_problems
 from trunkline.training.declarations import Alone, Calibration, Monitor, Training
 
 PARAMS = "params.yaml"
@@ -75,7 +76,7 @@ class Project(Declared):
 
 def _contradictions(project: Project) -> list[str]:
     """Return a sentence for each pair of declarations that cannot both hold."""
-    parts = (_of_names, _of_targets, _of_validation, _of_balance, _of_fairness, _of_evaluation)
+    parts = (_of_names, _of_targets, _of_given, _of_validation, _of_balance, _of_fairness, _of_evaluation)
     return [problem for part in parts for problem in part(project)]
 
 
@@ -103,6 +104,16 @@ def _of_targets(project: Project) -> Iterator[str]:
             other = learned_by[task.target]
             yield f"tasks '{other}' and '{name}' both learn column '{task.target}'; give each its own target"
         learned_by.setdefault(task.target, name)
+
+
+def _of_given(project: Project) -> Iterator[str]:
+    yield from given_problems(project.tasks)
+    for place, penalty in enumerate(project.training.fairness):
+        if penalty.task in project.tasks and project.tasks[penalty.task].given:
+            yield (
+                f"training.fairness.{place}.task: '{penalty.task}' is given another task, and a penalty sees its head "
+                f"alone, not the joint probability; put it on a task that is given nothing"
+            )
 
 
 def _of_validation(project: Project) -> Iterator[str]:

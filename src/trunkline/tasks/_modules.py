@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trunkline.tasks._given import Joint, JointLogits
 from trunkline.tasks.base import TaskState
 from trunkline.tasks.regression import HUBER_DELTA
 
@@ -101,6 +102,7 @@ class Losses(nn.Module):
         self.register_buffer("targets", torch.tensor(self.single, dtype=torch.int64))
         order = self.single + self.multiclass
         self.register_buffer("restore", torch.tensor(np.argsort(order), dtype=torch.int64))
+        self.joined = JointLogits(states)
 
     def sums(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return (sum of scaled losses, number of labelled rows) per task, each float32 [(members,) tasks].
@@ -109,6 +111,7 @@ class Losses(nn.Module):
             outputs: float32 [(members,) rows, outputs of all tasks].
             targets: float32 [(members,) rows, tasks], NaN = no label.
         """
+        outputs = self.joined(outputs)
         known = ~torch.isnan(targets)
         counts = known.sum(dim=-2).to(torch.float32)
         parts = []
@@ -159,6 +162,7 @@ class Predict(nn.Module):
     def __init__(self, states: list[TaskState], corrections: list[Correction]) -> None:
         super().__init__()
         self.states, self.corrections = states, corrections
+        self.joint = Joint(states)
 
     def forward(self, outputs: Tensor) -> list[Tensor]:
         """Return one prediction per task: probability [rows, 1 or classes] or value [rows, 1].
@@ -166,6 +170,11 @@ class Predict(nn.Module):
         Args:
             outputs: float32 [rows, outputs of all tasks].
         """
+        predictions: list[Tensor] = self.joint(self.of_heads(outputs))
+        return predictions
+
+    def of_heads(self, outputs: Tensor) -> list[Tensor]:
+        """Return the same before a task that is given another is multiplied by the chance that it exists."""
         predictions, first = [], 0
         for state, (slope, shift) in zip(self.states, self.corrections, strict=True):
             output = outputs[:, first : first + state["outputs"]]

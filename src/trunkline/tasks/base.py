@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -29,6 +29,18 @@ class BaseTask(Declared):
     )
     primary: str | None = Field(
         None, description="The metric that decides whether sharing helped. Default: the first of the kind's metrics."
+    )
+    given: dict[str, bool | str] | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="{<other task>: <value>}: this task exists only where the other, a binary or multiclass one, has "
+        "that value. Its own label is empty elsewhere (or false: of binary tasks).",
+    )
+    conditional: Literal["masked", "entire_space"] = Field(
+        "masked",
+        description="With given. masked: the head learns on the rows where the other task has the value; entire_space "
+        "(binary tasks): on all rows, through the product of both probabilities.",
     )
     metrics: ClassVar[dict[str, Metric]]
     skill_metric: ClassVar[str]

@@ -31,6 +31,7 @@ from trunkline.nets.gates import gate_report, gate_warnings
 from trunkline.nets.network import Network, fitted_sharing, narrowed
 from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, Region, loss_targets
+from trunkline.tasks.given import head_labels, loss_labels
 from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Rows
 from trunkline.training.calibrate import fit_corrections
@@ -130,10 +131,9 @@ def shared_arm(
     encoder = encoded.encoder
     sizes = encoder.vocabulary_sizes
     penalties = _penalties(training, encoded)
-    states = list(encoded.states.values())
-    form = fitted_sharing(encoder.features, sizes, states, trunk, sharing or HardSharing())
+    form = fitted_sharing(encoder.features, sizes, list(encoded.heads.values()), trunk, sharing or HardSharing())
     return Arm(
-        "shared", encoded.states, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form
+        "shared", encoded.heads, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form
     )  # fmt: skip
 
 
@@ -176,7 +176,8 @@ def _penalties(training: Training, encoded: Encoded) -> list[tuple[FairnessPenal
 
 def as_rows(arrays: Arrays, arm: Arm) -> Rows:
     """Return a side's arrays with the targets of the arm's tasks."""
-    targets = [loss_targets(state, arrays.labels[name]) for name, state in arm.states.items()]
+    labels = loss_labels(arm.states, arrays.labels)
+    targets = [loss_targets(state, labels[name]) for name, state in arm.states.items()]
     seen = [torch.from_numpy(np.array(arrays.groups[penalty.column])) for penalty, _ in arm.penalties]
     groups = torch.stack(seen, dim=1) if seen else torch.zeros(len(arrays), 0, dtype=torch.int32)
     return Rows(arrays.features, arrays.codes, torch.stack(targets, dim=1), groups)
@@ -256,7 +257,9 @@ def _calibrated(
     arm: Arm, network: Network, rows: Rows, labels: dict[str, np.ndarray[Any, Any]], calibration: Calibration
 ) -> tuple[dict[str, Correction], dict[str, Region]]:
     outputs = network_outputs(network, rows.features, rows.codes).numpy()
-    corrections = fit_corrections(arm.states, outputs, rows.targets.numpy(), calibration.kind)
+    of_heads = head_labels(arm.states, labels)
+    targets = [loss_targets(state, of_heads[name]).numpy() for name, state in arm.states.items()]
+    corrections = fit_corrections(arm.states, outputs, np.stack(targets, axis=1), calibration.kind)
     return corrections, fit_regions(arm.states, corrections, outputs, labels, calibration.coverage)
 
 
