@@ -7,7 +7,7 @@ stage may read, so that what dvc.yaml lists under `params` cannot drift from wha
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from trunkline.export.declarations import Export
 from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing, Trunk
 from trunkline.tasks import Task
 from trunkline.tasks.given import given_problems
+from trunkline.tasks.roles import main_tasks, role_problems
 from trunkline.training.declarations import Alone, Calibration, Monitor, Training
 
 PARAMS = "params.yaml"
@@ -76,7 +77,7 @@ class Project(Declared):
 
 def _contradictions(project: Project) -> list[str]:
     """Return a sentence for each pair of declarations that cannot both hold."""
-    parts = (_of_names, _of_targets, _of_given, _of_validation, _of_balance, _of_fairness, _of_evaluation)
+    parts = (_of_names, _of_targets, _of_given, _of_roles, _of_validation, _of_balance, _of_fairness, _of_evaluation)
     return [problem for part in parts for problem in part(project)]
 
 
@@ -114,6 +115,21 @@ def _of_given(project: Project) -> Iterator[str]:
                 f"training.fairness.{place}.task: '{penalty.task}' is given another task, and a penalty sees its head "
                 f"alone, not the joint probability; put it on a task that is given nothing"
             )
+
+
+def _of_roles(project: Project) -> Iterator[str]:
+    yield from role_problems(project.tasks)
+    evaluation, main = project.evaluation, main_tasks(project.tasks)
+    named: dict[str, Iterable[str]] = {
+        "evaluation.margins": evaluation.margins,
+        "evaluation.gates": evaluation.gates,
+        "calibration.coverage": project.calibration.coverage,
+        "training.fairness": [penalty.task for penalty in project.training.fairness],
+    }
+    for section, names in named.items():
+        for name in names:
+            if name in project.tasks and name not in main:
+                yield f"{section}: '{name}' is auxiliary, which is not judged; take it out, or make it a main task"
 
 
 def _of_validation(project: Project) -> Iterator[str]:

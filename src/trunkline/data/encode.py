@@ -194,7 +194,9 @@ def write_labels(
     path = folder / f"{name}.npy"
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         np.lib.format.write_array(handle, np.concatenate(list(of_sides.values())), allow_pickle=False)
-    learned = {"state": state} | ({"head": head} if head else {})
+    learned: dict[str, Any] = {"state": state} | ({"head": head} if head else {})
+    if task.role != "main":
+        learned["role"] = task.role  # told to the baseline, which has no eye on the tasks' declarations
     counts = {side: int(np.count_nonzero(~np.isnan(part))) for side, part in of_sides.items()}
     write_json(folder / f"{name}.json", {"version": 1, **learned, "labelled": counts, "sha256": sha256(path)})
 
@@ -245,6 +247,11 @@ def read_encoder(folder: Path) -> Encoder:
     """
     check_seal(folder, ["encoder.json"])
     return Encoder.from_json(read_json(folder / "encoder.json"))
+
+
+def is_auxiliary(folder: Path, task: str) -> bool:
+    """Whether data/encoded says of a task that it is neither exported nor judged."""
+    return bool(read_json(folder / "labels" / f"{task}.json").get("role") == "auxiliary")
 
 
 class Arrays:

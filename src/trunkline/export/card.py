@@ -16,6 +16,7 @@ from trunkline.export.declarations import Export
 from trunkline.tasks import TaskState
 from trunkline.tasks._modules import Region, region_parts
 from trunkline.tasks.given import is_joint
+from trunkline.tasks.roles import auxiliary_words
 
 FORMAT = 1
 MISSING: dict[str, Any] = {"numeric": "NaN", "categorical": "", "timestamp": MISSING_TIME}
@@ -56,6 +57,7 @@ def describe(
         "key": data.key,
         "null_values": data.null_values,
         "tasks": tasks,
+        **({"auxiliary": evaluation["auxiliary"]} if "auxiliary" in evaluation else {}),
         "composite": evaluation["composite"],
         "gates": evaluation["gates"],
         "deployable": evaluation["deployable"],
@@ -174,6 +176,8 @@ def markdown(card: dict[str, Any], license_name: str | None) -> str:
         here, alone = task["exported"][metric], task["alone"][metric]
         verdict, rows = task["transfer"]["verdict"], task["labelled"]["test"]
         lines.append(f"| {name} | {rows:,} | {metric} | {_score(here)} | {_score(alone)} | {verdict} |")
+    if helpers := auxiliary_words(card.get("auxiliary", {})):
+        lines += ["", "Trained along, neither judged nor exported:", "", *(f"- {words}" for words in helpers)]
     lines += _coverage_lines(card["tasks"])
     agreed = card["parity"]
     lines += ["", f"Agrees with torch on {agreed['real_rows']:,} real and {agreed['boundary_rows']:,} boundary rows."]

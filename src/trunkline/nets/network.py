@@ -8,6 +8,7 @@ Stacked (see nets/stack.py), every tensor has the members in front.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -103,6 +104,22 @@ class Network(nn.Module):
         # Every head on every task's numbers in one product; of these only its own task's count.
         of_all = torch.unflatten(self.heads(shared.flatten(-3, -2)), -2, shared.shape[-3:-1])
         return of_all.flatten(-2).index_select(-1, self.reads)
+
+    def without(self, dropped: Sequence[bool], states: Sequence[TaskState]) -> Network:
+        """Return the network with the heads of some tasks only; not for a stack.
+
+        Args:
+            dropped: Of each task, whether its head goes.
+            states: The tasks' states.
+        """
+        counts = [state["outputs"] for state in states]
+        stays = np.repeat(~np.array(dropped), counts)
+        kept, slim = torch.from_numpy(np.flatnonzero(stays)), copy.deepcopy(self)
+        slim.heads.weight = nn.Parameter(self.heads.weight.detach()[kept])
+        slim.heads.bias = nn.Parameter(self.heads.bias.detach()[kept])
+        tasks = np.repeat(np.arange(len(counts)), counts)[stays]
+        slim.reads = torch.from_numpy(tasks * len(kept) + np.arange(len(kept)))
+        return slim
 
     def forward(self, features: Tensor, codes: Tensor) -> Tensor:
         """Return the outputs of all heads, float32 [rows, outputs]."""

@@ -42,6 +42,16 @@ class BaseTask(Declared):
         description="With given. masked: the head learns on the rows where the other task has the value; entire_space "
         "(binary tasks): on all rows, through the product of both probabilities.",
     )
+    role: Literal["main", "auxiliary"] = Field(
+        "main",
+        description="auxiliary: trained along for the sake of the shared layers, neither exported nor judged.",
+    )
+    anneal: Literal["none", "linear", "cosine"] = Field(
+        "linear", description="How the say of an auxiliary task falls to 0 at the end of the training."
+    )
+    anneal_from: float = Field(
+        0.8, ge=0, lt=1, description="Share of the steps after which it begins to fall; 0 = from the first step on."
+    )
     metrics: ClassVar[dict[str, Metric]]
     skill_metric: ClassVar[str]
     skill_power: ClassVar[int] = 1

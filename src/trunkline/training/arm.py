@@ -31,13 +31,14 @@ from trunkline.nets.gates import gate_report, gate_warnings
 from trunkline.nets.network import Network, fitted_sharing, narrowed
 from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, Region, loss_targets
-from trunkline.tasks.given import head_labels, loss_labels
+from trunkline.tasks.given import head_labels, loss_labels, placed
 from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Rows
 from trunkline.training.calibrate import fit_corrections
 from trunkline.training.checkpoint import Checkpoints, identity
 from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, Monitor, Training
+from trunkline.training.fading import fadings
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
 
@@ -133,7 +134,8 @@ def shared_arm(
     penalties = _penalties(training, encoded)
     form = fitted_sharing(encoder.features, sizes, list(encoded.heads.values()), trunk, sharing or HardSharing())
     return Arm(
-        "shared", encoded.heads, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form
+        "shared", encoded.heads, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form,
+        fadings=fadings(tasks),
     )  # fmt: skip
 
 
@@ -193,7 +195,7 @@ def weight_bytes(network: Network) -> bytes:
 
 @dataclass(frozen=True)
 class Trained:
-    """An arm as its folder holds it: the tasks' states, and network and calibration of every seed."""
+    """An arm as its folder holds it: the main tasks' states, and network and calibration of every seed."""
 
     states: dict[str, TaskState]
     networks: list[Network]
@@ -232,6 +234,10 @@ def load_arm(folder: Path, encoder: Encoder) -> Trained:
     corrections = [{name: Correction.from_json(held) for name, held in of.items()} for of in calibration["corrections"]]
     fitted = calibration.get("regions", [{}] * len(networks))
     regions = [{name: Region.from_json(held) for name, held in of.items()} for of in fitted]
+    if auxiliary := run.get("auxiliary"):
+        networks = [each.without([name in auxiliary for name in states], list(states.values())) for each in networks]
+        main = {name: state for name, state in states.items() if name not in auxiliary}
+        states = placed(main, main)
     return Trained(states, networks, corrections, regions, int(run["best_seed"]))
 
 
@@ -274,6 +280,7 @@ def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threa
         "arm": arm.name,
         "tasks": arm.states,
         "weights": arm.weights,
+        "auxiliary": arm.fadings,
         "declared": [part.model_dump(mode="json") for part in declared if part],
         "rows": read_json(encoded.folder / "features" / "manifest.json"),
         "groups": encoded.group_seals,
@@ -305,6 +312,7 @@ def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, 
         "tasks": arm.states,
         "trunk": arm.trunk.model_dump(mode="json"),
         "sharing": arm.sharing.model_dump(mode="json"),
+        **({"auxiliary": arm.fadings} if arm.fadings else {}),
         "threads": threads,
         "device": choose_device(arm.training.device).type,
         "torch": torch.__version__.split("+")[0],

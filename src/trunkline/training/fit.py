@@ -28,6 +28,7 @@ from trunkline.training.batches import Batch, Rows, epoch_batches, steps_per_epo
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
 from trunkline.training.engine import Learner, backward_for
+from trunkline.training.fading import Fading, say
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.penalties import Penalties
 
@@ -53,6 +54,8 @@ class Arm:
     penalties: list[tuple[FairnessPenalty, int]] = field(default_factory=list)
     """Those on tasks of this arm, each with the number of groups of its column."""
     sharing: Sharing = field(default_factory=HardSharing)
+    fadings: dict[str, Fading] = field(default_factory=dict)
+    """Of the auxiliary tasks."""
 
 
 @dataclass
@@ -131,6 +134,7 @@ class _Trainer:
         self.losses = Losses(states, self.recipe.normalize).to(self.device)
         self.skill_losses = Losses(states, "constant").to(self.device)
         self.weights = torch.tensor([arm.weights[name] for name in arm.states])
+        self.judged = torch.tensor([name not in arm.fadings for name in arm.states])
         self.whole = stack([self._start(seed) for seed in seeds]).to(self.device)
         for parameter in self.whole.parameters():
             parameter.grad = torch.zeros_like(parameter)
@@ -229,6 +233,7 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self._schedule(step)
         self.optimizer.zero_grad(set_to_none=False)
+        self._fade(step)
         losses = torch.zeros(len(self.seeds), len(self.arm.states), device=self.device)
         for places, learner, part in self._passes(batch, active):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -244,6 +249,15 @@ class _Trainer:
             self._refuse(losses[active], step)
         self.optimizer.step()
         return losses
+
+    def _fade(self, step: int) -> None:
+        """Tell the balance how much the auxiliary tasks still say."""
+        if not self.arm.fadings:
+            return
+        total = self.steps * self.recipe.epochs
+        says = torch.tensor([say(self.arm.fadings.get(name), step, total) for name in self.arm.states])
+        for learner in (self.whole, *self.members):
+            learner.balance.says.copy_(says)
 
     def _passes(self, batch: Batch, active: list[bool]) -> Iterator[tuple[Any, Learner, Batch]]:
         """Yield (places, learner, rows): the whole stack at once on a GPU, member by member on a CPU."""
@@ -301,7 +315,7 @@ class _Trainer:
     def _note(self, place: int, train_losses: Tensor, losses: Tensor) -> None:
         """Write down a member's epoch, and keep its weights where they are the best so far."""
         fitted = self.fitted[place]
-        known = ~losses.isnan()
+        known = ~losses.isnan() & self.judged
         composite = float(1 - (losses * self.weights)[known].sum() / self.weights[known].sum()) if known.any() else 0.0
         row = {"epoch": self.epoch + 1.0, "composite": composite}
         for name, train, chosen in zip(self.arm.states, train_losses.tolist(), losses.tolist(), strict=True):
