@@ -77,7 +77,17 @@ class Project(Declared):
 
 def _contradictions(project: Project) -> list[str]:
     """Return a sentence for each pair of declarations that cannot both hold."""
-    parts = (_of_names, _of_targets, _of_given, _of_roles, _of_validation, _of_balance, _of_fairness, _of_evaluation)
+    parts = (
+        _of_names,
+        _of_targets,
+        _of_given,
+        _of_roles,
+        _of_taps,
+        _of_validation,
+        _of_balance,
+        _of_fairness,
+        _of_evaluation,
+    )
     return [problem for part in parts for problem in part(project)]
 
 
@@ -130,6 +140,22 @@ def _of_roles(project: Project) -> Iterator[str]:
         for name in names:
             if name in project.tasks and name not in main:
                 yield f"{section}: '{name}' is auxiliary, which is not judged; take it out, or make it a main task"
+
+
+def _of_taps(project: Project) -> Iterator[str]:
+    layers = len(project.trunk.widths)
+    for name, task in project.tasks.items():
+        if task.tap_layer is None:
+            continue
+        if project.sharing.kind != "hard":
+            yield (
+                f"tasks.{name}.tap_layer: says nothing under sharing.kind: {project.sharing.kind}, where heads read "
+                f"layers of their own; remove it, or use hard"
+            )
+        elif task.tap_layer > layers:
+            yield f"tasks.{name}.tap_layer: found {task.tap_layer}, but the trunk has {layers} layers; see trunk.depth"
+    if (highest := max(task.tap_layer or layers for task in project.tasks.values())) < layers:
+        yield f"tasks: no head reads the trunk above layer {highest}; set trunk.depth: {highest}"
 
 
 def _of_validation(project: Project) -> Iterator[str]:

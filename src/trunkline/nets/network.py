@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.nets.sharing import HardSharing, Sharing
+from trunkline.nets.sharing._tapped import tapped
 from trunkline.nets.sharing.base import ManyTrunks
 from trunkline.nets.stack import Embedding, Initialised, Linear
 from trunkline.nets.trunks import Trunk
@@ -53,7 +54,8 @@ class Network(nn.Module):
         super().__init__()
         starts = np.cumsum([0, *vocabulary_sizes])
         width = features + trunk.embedding * len(vocabulary_sizes)
-        form: Any = (sharing or HardSharing()).build(width, len(states), trunk)
+        built: Any = (sharing or HardSharing()).build(width, len(states), trunk)
+        form: Any = tapped(built, [state.get("tap_layer") for state in states])
         self.tables, self.each = getattr(form, "tables", None), trunk.embedding
         # One table for all columns: a single lookup, and a single gradient. Several tables lie side by side in it.
         self.embedding = Embedding(max(1, int(starts[-1])), trunk.embedding * (self.tables or 1))

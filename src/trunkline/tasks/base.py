@@ -42,6 +42,12 @@ class BaseTask(Declared):
         description="With given. masked: the head learns on the rows where the other task has the value; entire_space "
         "(binary tasks): on all rows, through the product of both probabilities.",
     )
+    tap_layer: int | None = Field(
+        None,
+        ge=1,
+        description="Layer of the shared trunk that the head reads, from 1; with sharing.kind: hard. Suits a task that "
+        "others build upon. Default: the last. The model alone always reads its last.",
+    )
     role: Literal["main", "auxiliary"] = Field(
         "main",
         description="auxiliary: trained along for the sake of the shared layers, neither exported nor judged.",

@@ -132,11 +132,17 @@ def shared_arm(
     encoder = encoded.encoder
     sizes = encoder.vocabulary_sizes
     penalties = _penalties(training, encoded)
-    form = fitted_sharing(encoder.features, sizes, list(encoded.heads.values()), trunk, sharing or HardSharing())
+    states = {name: state | _tap(tasks[name]) for name, state in encoded.heads.items()}
+    form = fitted_sharing(encoder.features, sizes, list(states.values()), trunk, sharing or HardSharing())
     return Arm(
-        "shared", encoded.heads, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form,
+        "shared", states, weights, encoder.features, sizes, trunk, balance, training, penalties, sharing=form,
         fadings=fadings(tasks),
     )  # fmt: skip
+
+
+def _tap(task: Task) -> TaskState:
+    """Return what the network must know of the layer that a task's head reads; nothing where it is the last."""
+    return {} if task.tap_layer is None else {"tap_layer": task.tap_layer}
 
 
 def alone_arm(name: str, encoded: Encoded, trunk: Trunk, training: Training, models: int = 1) -> Arm:
