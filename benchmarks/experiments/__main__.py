@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.experiments.finding import Finding
 
 ROOT = Path(__file__).parents[2]
-MADE_UP = ("unit_change", "transfer", "null", "equal_budget", "affinity", "calibration", "fairness")
+MADE_UP = ("unit_change", "transfer", "null", "equal_budget", "affinity", "calibration", "fairness", "dependency")
 FLIGHTS = "flights"
 
 
