@@ -14,7 +14,10 @@ from benchmarks.experiments.finding import Finding
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["affinity", "calibration", "transfer"]
-SLOW = ["equal_budget", "fairness", "low_resource", "missing_labels", "null", "rare", "sampling_law", "unit_change"]
+SLOW = [
+    "dependency", "equal_budget", "fairness", "low_resource", "missing_labels", "null", "rare", "sampling_law",
+    "unit_change",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])

@@ -7,7 +7,7 @@ stage may read, so that what dvc.yaml lists under `params` cannot drift from wha
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,8 @@ from trunkline.evaluation.gates import gate_problems
 from trunkline.export.declarations import Export
 from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing, Trunk
 from trunkline.tasks import Task
+from trunkline.tasks.given import given_problems
+from trunkline.tasks.roles import main_tasks, role_problems
 from trunkline.training.declarations import Alone, Calibration, Monitor, Training
 from trunkline.training.sampling import Sampling, Shuffle
 
@@ -81,6 +83,9 @@ def _contradictions(project: Project) -> list[str]:
     parts = (
         _of_names,
         _of_targets,
+        _of_given,
+        _of_roles,
+        _of_taps,
         _of_validation,
         _of_sharing,
         _of_rebalance,
@@ -118,6 +123,50 @@ def _of_targets(project: Project) -> Iterator[str]:
         learned_by.setdefault(task.target, name)
 
 
+def _of_given(project: Project) -> Iterator[str]:
+    yield from given_problems(project.tasks)
+    for place, penalty in enumerate(project.training.fairness):
+        if penalty.task in project.tasks and project.tasks[penalty.task].given:
+            yield (
+                f"training.fairness.{place}.task: '{penalty.task}' is given another task, and a penalty sees its head "
+                f"alone, not the joint probability; put it on a task that is given nothing"
+            )
+
+
+def _of_roles(project: Project) -> Iterator[str]:
+    yield from role_problems(project.tasks)
+    evaluation, main = project.evaluation, main_tasks(project.tasks)
+    named: dict[str, Iterable[str]] = {
+        "evaluation.margins": evaluation.margins,
+        "evaluation.gates": evaluation.gates,
+        "calibration.coverage": project.calibration.coverage,
+        "training.fairness": [penalty.task for penalty in project.training.fairness],
+    }
+    for section, names in named.items():
+        for name in names:
+            if name in project.tasks and name not in main:
+                yield f"{section}: '{name}' is auxiliary, which is not judged; take it out, or make it a main task"
+
+
+def _of_taps(project: Project) -> Iterator[str]:
+    layers = len(project.trunk.widths)
+    for name, task in project.tasks.items():
+        if task.tap_layer is None:
+            continue
+        if project.sharing.kind != "hard":
+            yield (
+                f"tasks.{name}.tap_layer: says nothing under sharing.kind: {project.sharing.kind}, where heads read "
+                f"layers of their own; remove it, or use hard"
+            )
+        elif project.trunk.forms is not None:
+            kind = project.trunk.kind
+            yield f"tasks.{name}.tap_layer: cannot be read of trunk.kind: {kind}; remove it, or use mlp or residual"
+        elif task.tap_layer > layers:
+            yield f"tasks.{name}.tap_layer: found {task.tap_layer}, but the trunk has {layers} layers; see trunk.depth"
+    if (highest := max(task.tap_layer or layers for task in project.tasks.values())) < layers:
+        yield f"tasks: no head reads the trunk above layer {highest}; set trunk.depth: {highest}"
+
+
 def _of_validation(project: Project) -> Iterator[str]:
     binary = [name for name, task in project.tasks.items() if task.kind == "binary"]
     for name, others in project.validation.implications.items():
@@ -143,6 +192,12 @@ def _of_rebalance(project: Project) -> Iterator[str]:
             yield f"rebalance.tasks: '{name}' is no task{hint}"
     for name, task in project.tasks.items():
         rule = rule_of(rebalance, name)
+        if task.given and rule.kind != "equal":
+            where = f"rebalance.tasks.{name}.kind" if name in rebalance.tasks else "rebalance.kind"
+            yield (
+                f"{where}: {rule.kind} counts the labels of {name} on all rows, but with `given` its head learns on "
+                f"some; set rebalance.tasks.{name}.kind: equal"
+            )
         if problem := rule.problem(task):
             choice = kinds_for(task) if not rule.is_for(task.kind) else ""
             if name in rebalance.tasks:

@@ -97,11 +97,12 @@ def rebalance(root: Path, project: Project) -> None:
 def encode(root: Path, project: Project) -> None:
     """Fit the columns on training rows and write memory-mappable arrays."""
     from trunkline.data.encode import encode_rows
+    from trunkline.tasks.roles import main_tasks
 
     encode_rows(project.columns, project.tasks, root / SPLIT, root / ENCODED, project.threads, project.data.sensitive)
     # Told to the baselines by a file that holds the number only where it matters to them: a task more or less
     # reruns no other task's baseline then.
-    models = len(project.tasks) if project.alone.match == "parameters" else 1
+    models = len(main_tasks(project.tasks)) if project.alone.match == "parameters" else 1
     write_json(root / ENCODED / "alone.json", {"version": 1, "models": models})
 
 
@@ -121,12 +122,17 @@ def train(root: Path, project: Project) -> None:
 
 
 def baseline(root: Path, project: Project, task: str) -> None:
-    """Fit one task alone, by the same recipe."""
-    from trunkline.data.encode import Encoded
+    """Fit one task alone, by the same recipe; an auxiliary task has nothing to be compared with."""
+    from trunkline.data.encode import Encoded, is_auxiliary
     from trunkline.training.arm import alone_arm, penalised
     from trunkline.training.declarations import Calibration
     from trunkline.training.rebalanced import read_plans
 
+    if is_auxiliary(root / ENCODED, task):
+        says = f"'{task}' is auxiliary: it is not judged, so nothing was trained for it alone"
+        write_json(root / ALONE / task / "auxiliary.json", {"version": 1, "says": says})
+        seal(root / ALONE / task, ["auxiliary.json"])
+        return
     encoded = Encoded(root / ENCODED, [task], penalised(project.training, [task]))
     models = read_json(root / ENCODED / "alone.json")["models"]
     plans = read_plans(root / REBALANCE, [task])
@@ -147,22 +153,25 @@ def evaluate(root: Path, project: Project) -> None:
     from trunkline.evaluation.rows import read_test_rows
     from trunkline.evaluation.score import evaluate_evidence
     from trunkline.evaluation.training_record import analyse_training
+    from trunkline.tasks.roles import auxiliaries, main_tasks
     from trunkline.training.arm import load_arm
     from trunkline.training.judge import collect_evidence, measured_coverage
 
     _remove_strangers(root / ALONE, set(project.tasks))
     declared, sensitive = project.evaluation, project.data.sensitive
-    encoded = Encoded(root / ENCODED, list(project.tasks))
+    encoded, main = Encoded(root / ENCODED, list(project.tasks)), main_tasks(project.tasks)
     trained = load_arm(root / SHARED, encoded.encoder)
-    evidence = collect_evidence(project.tasks, encoded, trained, root / ALONE, project.threads)
+    evidence = collect_evidence(main, encoded, trained, root / ALONE, project.threads)
     rows = read_test_rows(root / SPLIT, project.split, [*declared.slices, *sensitive])
     fairness = judge_fairness(evidence, rows, sensitive, declared.draws, project.seed)
     evaluation = evaluate_evidence(evidence, rows, declared, project.seed, encoded.labelled, fairness)
-    history = _histories(root, project.tasks)
+    history = _histories(root, main)
     run = read_json(root / SHARED / "run.json")
     kept = [seed["kept_epoch"] for seed in run["seeds"]]
     affinity, monitor = root / SHARED / "affinity.json", root / SHARED / "monitor.tsv"
     looks = read_text(monitor) if monitor.exists() else ""
+    if helpers := auxiliaries(project.tasks, encoded.labelled):
+        evaluation["auxiliary"] = helpers
     coverage = measured_coverage(trained, evidence)
     analysis = {
         "version": 1,

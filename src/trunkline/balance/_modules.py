@@ -15,16 +15,22 @@ from trunkline.chance import stream_seed
 class FromLosses(nn.Module):
     """One loss out of the losses of all tasks.
 
+    `says` is the share of its weight that each task has in the step at hand, above 0; see training/fading.py.
+
     Args:
         method: The declared method.
         tasks: The tasks' names.
         weights: Their declared weights, float32 [tasks].
     """
 
+    weights: Tensor
+    says: Tensor
+
     def __init__(self, method: LossMethod, tasks: Sequence[str], weights: Tensor) -> None:
         super().__init__()
         self.method = method
         self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("says", torch.ones_like(weights), persistent=False)
         for name, numbers in method.fixed(tasks).items():
             self.register_buffer(name, torch.tensor(numbers), persistent=False)
         for name in method.learned:
@@ -35,11 +41,15 @@ class FromLosses(nn.Module):
     def forward(self, losses: Tensor, known: Tensor, moment: Moment) -> Tensor:
         """Return one loss [(members)] for `losses` and `known` [(members,) tasks]."""
         numbers = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        numbers["weights"] = self.weights * self.says
         return self.method.loss(losses, known, numbers, moment)
 
 
 class FromGradients(nn.Module):
     """The weights of the tasks' gradients that are in use, and how they are found anew.
+
+    `says` is as in `FromLosses`. A method sees a task or it does not, and mends the gradients of others for a task
+    however small its weight; so what counts for half is the mean of what the method finds with the task and without.
 
     Args:
         method: The declared method.
@@ -47,12 +57,14 @@ class FromGradients(nn.Module):
     """
 
     weights: Tensor
+    says: Tensor
     used: Tensor
 
     def __init__(self, method: GradientMethod, weights: Tensor) -> None:
         super().__init__()
         self.method = method
         self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("says", torch.ones_like(weights), persistent=False)
         self.register_buffer("used", weights / weights.sum())
         for name, start in method.remembered.items():
             self.register_buffer(name, torch.full_like(weights, start))
@@ -73,18 +85,45 @@ class FromGradients(nn.Module):
         of_losses, used = _array(losses), _array(self.used)
         kept = {name: _array(self.get_buffer(name)) for name in self.method.remembered}
         priorities = _array(self.weights)[0] / float(self.weights.mean())
+        says = _array(self.says)[0]
         for place, seed in enumerate(moment.seeds):
             if (there := np.flatnonzero(present[place])).size:
                 of_member = {name: values[place, there] for name, values in kept.items()}
                 stream = stream_seed(seed, "balance", moment.step)
                 of_tasks = gramians[place][np.ix_(there, there)]
                 seen = Seen(of_tasks, priorities[there], of_losses[place, there], of_member, stream)
-                used[place, there] = self.method.solve(seen)
+                used[place, there] = solve_in_part(self.method, seen, says[there])
                 for name, values in of_member.items():
                     kept[name][place, there] = values
         for name, values in {"used": used, **kept}.items():
             buffer = self.get_buffer(name)
             buffer.copy_(torch.from_numpy(values).view_as(buffer))
+
+
+def solve_in_part(method: GradientMethod, seen: Seen, says: Array) -> Array:
+    """Return a method's weights where some tasks count only in part, float64 [tasks].
+
+    Args:
+        method: The method.
+        seen: What it sees of all tasks; what it remembers is changed in place.
+        says: Share in which each task counts, above 0, float64 [tasks].
+
+    Returns:
+        The mean of the weights found among the tasks that count by t or more, over t from 0 to 1; 0 for the others.
+    """
+    found, below = np.zeros_like(says), 0.0
+    moved = {name: np.zeros_like(values) for name, values in seen.kept.items()}
+    for level in np.unique(says).tolist():
+        there = np.flatnonzero(says >= level)
+        kept = {name: values[there] for name, values in seen.kept.items()}
+        part = Seen(seen.gramian[np.ix_(there, there)], seen.priorities[there], seen.losses[there], kept, seen.stream)
+        found[there] += (level - below) * method.solve(part)
+        for name, values in kept.items():
+            moved[name][there] += (level - below) * values
+        below = level
+    for name, values in moved.items():
+        seen.kept[name][:] = values / says  # a mean, too, over as much as the task counts
+    return found
 
 
 def _array(values: Tensor) -> Array:

@@ -52,6 +52,11 @@ def _suggested(root: Path, project: Project) -> dict[str, Any]:
     """
     from trunkline.files import read_json
 
+    if helpers := [name for name, task in project.tasks.items() if task.role != "main"]:
+        raise ParamsError(
+            f"params.yaml: tasks.{helpers[0]}.role: auxiliary: groups are compared by models alone, which auxiliary "
+            f"tasks have none of; make it a main task, or take it out"
+        )
     if len(project.tasks) == 1:
         raise ParamsError("params.yaml: tasks: there is one task only, so there is nothing to group")
     affinity = read_json(root / ANALYSIS).get("affinity")

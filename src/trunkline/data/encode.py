@@ -3,7 +3,8 @@
     features/<side>.features.npy   float32 [rows, width]      what the trunk reads
     features/<side>.codes.npy      int32 [rows, columns]      places in the embedding table
     labels/<task>.npy              float32 [rows of all sides, train first, then validation, then test]
-    labels/<task>.json             what was learned from the task's training labels, and the seal of its array
+    labels/<task>.json             what was learned from the task's training labels, and the seal of its array; of a
+                                   task that is given another also `head`, what the conditional head starts from
     groups/<column>.npy            int32 [rows of all sides], see data/groups.py
     encoder.json, front.onnx       the fitted columns; the same two files make the exported graph
 
@@ -12,7 +13,8 @@ Arrays are plain .npy, opened as memory maps, so that data larger than memory tr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from trunkline.columns.base import Kind
 from trunkline.columns.encoder import Encoder
 from trunkline.errors import ArtifactError, DataError
 from trunkline.files import MANIFEST, atomic_path, check_seal, read_json, seal, sha256, write_bytes, write_json
+from trunkline.tasks import given
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -154,12 +157,14 @@ def read_labels(task: Task, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
-def write_labels(name: str, task: Task, rows: pq.ParquetFile, sides: Mapping[str, Mask], folder: Path) -> None:
-    """Fit one task on its training labels and write all labels of the task, train first.
+def write_labels(
+    name: str, tasks: Mapping[str, Task], rows: pq.ParquetFile, sides: Mapping[str, Mask], folder: Path
+) -> None:
+    """Fit one task on its training labels and write all labels of the task, as it is judged, train first.
 
     Args:
         name: The task's name.
-        task: Its declaration.
+        tasks: The declared tasks; the parent of this one, where it has one, is written.
         rows: data/split/rows.parquet, open.
         sides: The rows of each side.
         folder: Where the labels go.
@@ -167,15 +172,33 @@ def write_labels(name: str, task: Task, rows: pq.ParquetFile, sides: Mapping[str
     Raises:
         DataError: The training labels cannot teach this kind of task.
     """
-    labels = read_labels(task, rows.read([task.target])[task.target])
-    state = task.fit(name, labels[sides["train"]])
-    encoded = task.encode(name, task.target, labels, state)
-    of_sides = {side: encoded[mask] for side, mask in sides.items()}
+    task = tasks[name]
+
+    @cache
+    def whole(one: str) -> np.ndarray[Any, Any]:
+        return read_labels(tasks[one], rows.read([tasks[one].target])[tasks[one].target])
+
+    def of_side(mask: Mask) -> Callable[[str], np.ndarray[Any, Any]]:
+        return lambda one: whole(one)[mask]
+
+    head = None
+    if held := given.parent_of(task):
+        parent = read_json(folder / f"{held[0]}.json")["state"]
+        head = given.fit_head(name, tasks, of_side(sides["train"]), parent)
+    share = head["given"]["labelled"] if head else 1.0
+    labels = {side: given.judged_labels(name, tasks, of_side(mask), share) for side, mask in sides.items()}
+    state = task.fit(name, labels["train"])
+    if head and task.conditional == "entire_space":
+        head["constant_loss"] = state["constant_loss"]
+    of_sides = {side: task.encode(name, task.target, part, state) for side, part in labels.items()}
     path = folder / f"{name}.npy"
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         np.lib.format.write_array(handle, np.concatenate(list(of_sides.values())), allow_pickle=False)
+    learned: dict[str, Any] = {"state": state} | ({"head": head} if head else {})
+    if task.role != "main":
+        learned["role"] = task.role  # told to the baseline, which has no eye on the tasks' declarations
     counts = {side: int(np.count_nonzero(~np.isnan(part))) for side, part in of_sides.items()}
-    write_json(folder / f"{name}.json", {"version": 1, "state": state, "labelled": counts, "sha256": sha256(path)})
+    write_json(folder / f"{name}.json", {"version": 1, **learned, "labelled": counts, "sha256": sha256(path)})
 
 
 def encode_rows(
@@ -205,8 +228,8 @@ def encode_rows(
         encoder = fit_encoder(columns, rows, sides["train"])
         front = encoder.front().SerializeToString(deterministic=True)
         write_features(encoder, front, rows, sides, target / "features", threads)
-        for name, task in tasks.items():
-            write_labels(name, task, rows, sides, target / "labels")
+        for name in given.parents_first(tasks):
+            write_labels(name, tasks, rows, sides, target / "labels")
     write_json(target / "encoder.json", encoder.to_json())
     write_bytes(target / "front.onnx", front)
     seal(target, ["encoder.json", "front.onnx"])
@@ -224,6 +247,11 @@ def read_encoder(folder: Path) -> Encoder:
     """
     check_seal(folder, ["encoder.json"])
     return Encoder.from_json(read_json(folder / "encoder.json"))
+
+
+def is_auxiliary(folder: Path, task: str) -> bool:
+    """Whether data/encoded says of a task that it is neither exported nor judged."""
+    return bool(read_json(folder / "labels" / f"{task}.json").get("role") == "auxiliary")
 
 
 class Arrays:
@@ -262,7 +290,8 @@ class Encoded:
 
     Attributes:
         encoder: The fitted columns.
-        states: Of each task what was learned from its training labels.
+        states: Of each task what was learned from its training labels, as it is judged.
+        heads: The same as heads of one model of these tasks learn them, see tasks/given.py.
         labelled: Of each task the rows with a label, per side.
         groups: Of each sensitive column the names of its groups.
         group_seals: And the sha256 of the rows' groups.
@@ -283,6 +312,8 @@ class Encoded:
             if not path.exists() or sha256(path) != content["sha256"]:
                 raise ArtifactError(f"{path}: is missing or was altered after it was written; run `trunkline run`")
         self.states: dict[str, TaskState] = {task: content["state"] for task, content in described.items()}
+        heads = {task: content.get("head", content["state"]) for task, content in described.items()}
+        self.heads: dict[str, TaskState] = given.placed(heads, self.states)
         self.labelled: dict[str, dict[str, int]] = {task: content["labelled"] for task, content in described.items()}
         self._group_files = _group_files(folder / "groups", sensitive)
         self.groups: dict[str, list[str]] = {

@@ -16,21 +16,24 @@ NAMES_OF_FEW, NAMES_OF_MANY = 5, 2  # names before the rest is counted, where th
 MOST = 0.5  # share of the average from which on one task makes up most of it
 
 
-def headline(tasks: Judged) -> str:
+def headline(tasks: Judged, auxiliary: int = 0) -> str:
     """Say in plain words what sharing did.
 
     Args:
         tasks: `tasks` of reports/evaluation.json.
+        auxiliary: How many more were trained along, without being judged.
 
     Example:
         >>> headline({"a": {"transfer": {"gain": 0.1, "interval": None, "verdict": "inconclusive", "seeds": 1}}})
         'One model for 1 task. With a single task there is nothing to share: both sides follow the same recipe.'
     """
-    if len(tasks) == 1:
+    if len(tasks) == 1 and not auxiliary:
         return "One model for 1 task. With a single task there is nothing to share: both sides follow the same recipe."
     transfers = {name: task["transfer"] for name, task in tasks.items()}
     judged = any(transfer["interval"] is not None for transfer in transfers.values())
-    return f"One shared model for {len(tasks)} tasks. {_verdicts(transfers) if judged else _tendencies(transfers)}"
+    along = f", trained along with {auxiliary} auxiliary" if auxiliary else ""
+    number = f"{len(tasks)} task{'s' if len(tasks) > 1 else ''}{along}"
+    return f"One shared model for {number}. {_verdicts(transfers) if judged else _tendencies(transfers)}"
 
 
 def _verdicts(transfers: Judged) -> str:

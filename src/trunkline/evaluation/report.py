@@ -23,6 +23,7 @@ from trunkline.evaluation.report_analysis import (
 )
 from trunkline.evaluation.report_tasks import advice_rows, gate_rows, task_bars, task_rows, whole
 from trunkline.evaluation.report_training import training_view
+from trunkline.tasks.roles import auxiliary_words
 
 SIDES = ("train", "validation", "test")
 FILTERS = ("score", "signed", "small", "percent", "share", "base_rate", "count", "known", "p_value")
@@ -73,7 +74,8 @@ def _verdict(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     used = {metric for task in tasks.values() for metric in task["shared"]}
     gates = gate_rows(evaluation["gates"])
     return {
-        "headline": headline(tasks),
+        "headline": headline(tasks, len(evaluation.get("auxiliary", {}))),
+        "auxiliary": auxiliary_words(evaluation.get("auxiliary", {})),
         "average": average(tasks, composite) if len(tasks) > 1 else "",
         "tasks": task_rows(tasks),
         **task_bars(tasks),

@@ -163,6 +163,7 @@ def _task(measured: Measured, labelled: Mapping[str, int], p: float, adjusted: f
     task, state, alone = measured.evidence.task, measured.evidence.state, mean_scores(measured.alone)
     return {
         "kind": task.kind,
+        **({"given": task.given} if task.given else {}),
         "labelled": labelled,
         **({"prevalence": state["prevalence"]} if "prevalence" in state else {}),
         "primary": measured.primary,

@@ -15,6 +15,8 @@ from trunkline.data.declarations import Data
 from trunkline.export.declarations import Export
 from trunkline.tasks import TaskState
 from trunkline.tasks._modules import Region, region_parts
+from trunkline.tasks.given import is_joint
+from trunkline.tasks.roles import auxiliary_words
 
 FORMAT = 1
 MISSING: dict[str, Any] = {"numeric": "NaN", "categorical": "", "timestamp": MISSING_TIME}
@@ -55,6 +57,7 @@ def describe(
         "key": data.key,
         "null_values": data.null_values,
         "tasks": tasks,
+        **({"auxiliary": evaluation["auxiliary"]} if "auxiliary" in evaluation else {}),
         "composite": evaluation["composite"],
         "gates": evaluation["gates"],
         "deployable": evaluation["deployable"],
@@ -71,6 +74,7 @@ def outputs(states: dict[str, TaskState], regions: Mapping[str, Region]) -> list
             described[-1] |= {"unit": state["unit"], "spread": state["spread"]}
         if state["kind"] == "multiclass":
             described[-1] |= {"classes": state["classes"]}
+        described[-1] |= _given(state)
     for name, state in states.items():
         if state["kind"] == "multiclass" or state.get("threshold") is not None:
             words = state.get("classes", ["false", "true"])
@@ -78,7 +82,17 @@ def outputs(states: dict[str, TaskState], regions: Mapping[str, Region]) -> list
                 {"name": f"{name}.label", "task": name, "kind": state["kind"], "part": "label", "classes": words,
                  "threshold": state.get("threshold")}
             )  # fmt: skip
+    for name, state in states.items():
+        if is_joint(state):
+            described.append({"name": f"{name}.conditional", "task": name, "kind": "binary", "part": "conditional"})
+            described[-1] |= _given(state)
     return described + [part for name, region in _ordered(states, regions) for part in _region(name, region, states)]
+
+
+def _given(state: TaskState) -> dict[str, Any]:
+    """Return what a task is given, as an output's description holds it; nothing for most."""
+    held = state.get("given")
+    return {"given": {held["parent"]: held["value"]}} if held else {}
 
 
 def _ordered(states: dict[str, TaskState], regions: Mapping[str, Region]) -> list[tuple[str, Region]]:
@@ -162,6 +176,8 @@ def markdown(card: dict[str, Any], license_name: str | None) -> str:
         here, alone = task["exported"][metric], task["alone"][metric]
         verdict, rows = task["transfer"]["verdict"], task["labelled"]["test"]
         lines.append(f"| {name} | {rows:,} | {metric} | {_score(here)} | {_score(alone)} | {verdict} |")
+    if helpers := auxiliary_words(card.get("auxiliary", {})):
+        lines += ["", "Trained along, neither judged nor exported:", "", *(f"- {words}" for words in helpers)]
     lines += _coverage_lines(card["tasks"])
     agreed = card["parity"]
     lines += ["", f"Agrees with torch on {agreed['real_rows']:,} real and {agreed['boundary_rows']:,} boundary rows."]
@@ -201,13 +217,21 @@ def _meaning(output: dict[str, Any]) -> str:
     if output["part"] == "set":
         words, asked = ", ".join(output["classes"]), _percent(output["coverage"])
         return f"which of {words} {task} may be; meant to hold the right one for {asked} of the rows of each class"
+    where = "".join(f" where {parent} is {_word(value)}" for parent, value in output.get("given", {}).items())
     if output["part"] == "value":
-        return f"{task}, in {output['unit'] or 'the unit of its target'}"
+        return f"{task}{where}, in {output['unit'] or 'the unit of its target'}"
     if output["part"] == "label":
         return (
             f"the likeliest class of {task}" if output["threshold"] is None else f"true from {output['threshold']} on"
         )
+    if output["part"] == "conditional":
+        return f"calibrated probability that {task} is true{where}"
     classes = output.get("classes")
-    return (
-        f"calibrated probability of {', '.join(classes)}" if classes else f"calibrated probability that {task} is true"
-    )
+    if classes:
+        return f"calibrated probability of {', '.join(classes)}{where}"
+    also = "".join(f"{parent} is {_word(value)} and " for parent, value in output.get("given", {}).items())
+    return f"calibrated probability that {also}{task} is true"
+
+
+def _word(value: bool | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else value

@@ -22,6 +22,7 @@ from trunkline.columns.encoder import Encoder, code_name
 from trunkline.nets.network import Network
 from trunkline.tasks import TaskState
 from trunkline.tasks._modules import Correction, Predict, Region, Regions, region_parts
+from trunkline.tasks.given import is_joint
 
 if TYPE_CHECKING:
     import onnx
@@ -54,10 +55,15 @@ class Model(nn.Module):
         self.regions = Regions(states, regions or [None] * len(states))
 
     def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
-        """Return one prediction per task for raw inputs [rows, 1] each, in the encoder's order; then the regions."""
+        """Return one prediction per task for raw inputs [rows, 1] each, in the encoder's order.
+
+        Behind them conditional probabilities, see `conditional_outputs`, then the regions.
+        """
         features, codes = self.prepare(list(raw))
-        predictions = self.predict(self.network.combined(self.network(features, codes)))
-        return (*predictions, *self.regions(predictions))
+        of_heads = self.predict.of_heads(self.network.combined(self.network(features, codes)))
+        predictions = self.predict.joint(of_heads)
+        conditional = [of_heads[place] for place in self.predict.joint.joined]
+        return (*predictions, *conditional, *self.regions(predictions))
 
 
 def example_inputs(encoder: Encoder, rows: int = 2) -> tuple[Tensor, ...]:
@@ -79,17 +85,21 @@ def build_graph(model: Model, encoder: Encoder, tasks: dict[str, TaskState], pro
     from onnx import helper
 
     predictions = {main_output(name, state): state for name, state in tasks.items()}
+    conditional = conditional_outputs(tasks)
     regions = region_outputs(tasks, dict(zip(tasks, model.regions.regions, strict=True)))
-    core = _trace(model.eval(), encoder, [*predictions, *regions])
+    core = _trace(model.eval(), encoder, [*predictions, *conditional, *regions])
     front = encoder.front()
     back_nodes, back_values, labels = _labels(tasks)
     graph = helper.make_graph(
         [*front.graph.node, *core.graph.node, *back_nodes],
         "trunkline",
         [_input(name, kind) for name, kind in encoder.inputs],
-        [*map(_output, predictions, predictions.values()), *labels, *map(_output, regions, regions.values())],
+        [
+            *map(_output, predictions, predictions.values()), *labels,
+            *map(_output, conditional, conditional.values()), *map(_output, regions, regions.values()),
+        ],
         initializer=[*core.graph.initializer, *back_values],
-    )
+    )  # fmt: skip
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", 4)]
     merged = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="trunkline")
     helper.set_model_props(merged, dict(sorted(properties.items())))
@@ -152,6 +162,11 @@ def _renamed(core: onnx.ModelProto, kept: set[str]) -> onnx.ModelProto:
 def main_output(name: str, state: TaskState) -> str:
     """Return the graph's name for a task's prediction: its probability, or its value."""
     return f"{name}.{'value' if state['kind'] == 'regression' else 'probability'}"
+
+
+def conditional_outputs(tasks: Mapping[str, TaskState]) -> dict[str, TaskState]:
+    """Return the graph's names for what binary tasks that are given another say where it has the value."""
+    return {f"{name}.conditional": state for name, state in tasks.items() if is_joint(state)}
 
 
 def _input(name: str, kind: str) -> Any:

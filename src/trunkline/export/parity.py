@@ -10,7 +10,7 @@ import torch
 from trunkline.columns import KINDS
 from trunkline.columns.encoder import Encoder
 from trunkline.errors import GateError
-from trunkline.export.graph import Model, main_output, region_outputs
+from trunkline.export.graph import Model, conditional_outputs, main_output, region_outputs
 from trunkline.serving.session import start_session
 from trunkline.tasks import TaskState
 from trunkline.tasks._modules import Region
@@ -93,7 +93,8 @@ def _compare(
     batch: str,
     largest: dict[str, float],
 ) -> None:
-    parts = [*(main_output(name, state) for name, state in tasks.items()), *region_outputs(tasks, regions)]
+    main = [main_output(name, state) for name, state in tasks.items()]
+    parts = [*main, *conditional_outputs(tasks), *region_outputs(tasks, regions)]
     predictions = dict(zip(tasks, expected, strict=False))
     for part, found, wanted in zip(parts, session.run(parts, feeds), expected, strict=True):
         name, _, kind = part.partition(".")

@@ -30,6 +30,7 @@ from trunkline.serving.feeds import Input, build_feeds
 from trunkline.serving.session import start_session
 from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, Region
+from trunkline.tasks.given import judged_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +92,7 @@ class Exporter:
         real, _ = build_feeds(test.slice(0, max(self.export.parity_rows, SAMPLE_ROWS)), self.inputs)
         card["parity"] = check_parity(self.model, graph, self.encoder, self.states, real, 0, self.threads)
         session = start_session(graph, self.threads)
-        labels = {name: _labels(name, task, self.states[name], test) for name, task in self.tasks.items()}
+        labels = {name: _labels(name, self.tasks, self.states[name], test) for name in self.states}
         found = self._outputs(session, test)
         check_scores(found, labels, self.tasks, self.states, evaluation)
         for name, region in self.regions.items():
@@ -130,8 +131,12 @@ def _test_rows(split: Path) -> pa.Table:
     return table.filter(pc.equal(table["side"], "test"))
 
 
-def _labels(name: str, task: Task, state: TaskState, test: pa.Table) -> np.ndarray[Any, Any]:
-    return task.encode(name, task.target, read_labels(task, test[task.target]), state)
+def _labels(name: str, tasks: Mapping[str, Task], state: TaskState, test: pa.Table) -> np.ndarray[Any, Any]:
+    def read(one: str) -> np.ndarray[Any, Any]:
+        return read_labels(tasks[one], test[tasks[one].target])
+
+    share = state["given"]["labelled"] if "given" in state else 1.0
+    return tasks[name].encode(name, tasks[name].target, judged_labels(name, tasks, read, share), state)
 
 
 def check_scores(

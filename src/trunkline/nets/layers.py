@@ -68,8 +68,17 @@ class Layered(nn.Sequential):
         return list(self)
 
     @property
+    def layers(self) -> list[nn.Module]:
+        """The declared layers, run one after the other."""
+        return self.parts
+
+    @property
     def last(self) -> Linear:
         """The last linear layer."""
+        return self.linear_of(len(self.layers))
+
+    def linear_of(self, layer: int) -> Linear:
+        """Return the last linear layer of a declared layer, from 1."""
         raise NotImplementedError
 
     @property

@@ -8,6 +8,7 @@ Stacked (see nets/stack.py), every tensor has the members in front.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from trunkline.columns.layout import Layout
 from trunkline.nets.sharing import HardSharing, Sharing
+from trunkline.nets.sharing._tapped import tapped
 from trunkline.nets.sharing.base import ManyTrunks
 from trunkline.nets.stack import Embedding, Initialised, Linear
 from trunkline.nets.trunks import Trunk
@@ -59,7 +61,8 @@ class Network(nn.Module):
         columns = _with_words(numbers.columns, len(vocabulary_sizes), trunk.embedding)
         form: Any = trunk.form(columns, len(states))
         if form is None:
-            form = (sharing or HardSharing()).build(len(columns), len(states), trunk)
+            built: Any = (sharing or HardSharing()).build(len(columns), len(states), trunk)
+            form = tapped(built, [state.get("tap_layer") for state in states])
         self.states, self.copies = states, getattr(form, "copies", None)
         self.tables, self.each = getattr(form, "tables", None), trunk.embedding
         # One table for all columns: a single lookup, and a single gradient. Several tables lie side by side in it.
@@ -119,6 +122,25 @@ class Network(nn.Module):
             of_all = torch.unflatten(self.heads(shared.flatten(-3, -2)), -2, shared.shape[-3:-1])
             outputs = of_all.flatten(-2).index_select(-1, self.reads)
         return outputs if self.offset is None else outputs + self.offset
+
+    def without(self, dropped: Sequence[bool], states: Sequence[TaskState]) -> Network:
+        """Return the network with the heads of some tasks only; not for a stack.
+
+        Args:
+            dropped: Of each task, whether its head goes.
+            states: The tasks' states.
+        """
+        counts = [state["outputs"] for state in states]
+        stays = np.repeat(~np.array(dropped), counts)
+        kept, slim = torch.from_numpy(np.flatnonzero(stays)), copy.deepcopy(self)
+        slim.heads.weight = nn.Parameter(self.heads.weight.detach()[..., kept, :])
+        slim.heads.bias = nn.Parameter(self.heads.bias.detach()[..., kept])
+        slim.states = [state for state, goes in zip(states, dropped, strict=True) if not goes]
+        if self.offset is not None:
+            slim.offset = self.offset[kept]
+        tasks = np.repeat(np.arange(len(counts)), counts)[stays]
+        slim.reads = torch.from_numpy(tasks * len(kept) + np.arange(len(kept)))
+        return slim
 
     def forward(self, features: Tensor, codes: Tensor) -> Tensor:
         """Return the outputs of all heads, float32 [(copies,) rows, outputs]."""

@@ -18,7 +18,7 @@ class Output(NamedTuple):
 
     name: str
     task: str
-    part: Literal["probability", "label", "value", "lower", "upper", "set"]
+    part: Literal["probability", "label", "value", "conditional", "lower", "upper", "set"]
     classes: tuple[str, ...]
     """Of a multiclass probability or a set, one per column; else empty."""
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trunkline.tasks._given import Joint, JointLogits
 from trunkline.tasks.base import TaskState
 from trunkline.tasks.regression import HUBER_DELTA
 
@@ -111,6 +112,7 @@ class Losses(nn.Module):
         self.register_buffer("focus", torch.tensor(focus))
         order = self.single + self.multiclass
         self.register_buffer("restore", torch.tensor(np.argsort(order), dtype=torch.int64))
+        self.joined = JointLogits(states)
 
     def sums(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return (sum of scaled losses, number of labelled rows) per task, each float32 [(members,) tasks].
@@ -125,6 +127,7 @@ class Losses(nn.Module):
             of_rows = targets.unsqueeze(-3), None if weights is None else weights.unsqueeze(-3)
             of_copies, counts = self.sums(outputs, *of_rows)
             return of_copies.mean(dim=-2), counts.squeeze(-2)
+        outputs = self.joined(outputs)
         known = ~torch.isnan(targets)
         counts = known.sum(dim=-2).to(torch.float32)
         counting = known if weights is None or not weights.shape[-1] else known * weights
@@ -187,6 +190,7 @@ class Predict(nn.Module):
     def __init__(self, states: list[TaskState], corrections: list[Correction]) -> None:
         super().__init__()
         self.states, self.corrections = states, corrections
+        self.joint = Joint(states)
 
     def forward(self, outputs: Tensor) -> list[Tensor]:
         """Return one prediction per task: probability [rows, 1 or classes] or value [rows, 1].
@@ -194,6 +198,11 @@ class Predict(nn.Module):
         Args:
             outputs: float32 [rows, outputs of all tasks].
         """
+        predictions: list[Tensor] = self.joint(self.of_heads(outputs))
+        return predictions
+
+    def of_heads(self, outputs: Tensor) -> list[Tensor]:
+        """Return the same before a task that is given another is multiplied by the chance that it exists."""
         predictions, first = [], 0
         for state, (slope, shift) in zip(self.states, self.corrections, strict=True):
             output = outputs[:, first : first + state["outputs"]]

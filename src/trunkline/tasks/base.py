@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -29,6 +29,34 @@ class BaseTask(Declared):
     )
     primary: str | None = Field(
         None, description="The metric that decides whether sharing helped. Default: the first of the kind's metrics."
+    )
+    given: dict[str, bool | str] | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="{<other task>: <value>}: this task exists only where the other, a binary or multiclass one, has "
+        "that value. Its own label is empty elsewhere (or false: of binary tasks).",
+    )
+    conditional: Literal["masked", "entire_space"] = Field(
+        "masked",
+        description="With given. masked: the head learns on the rows where the other task has the value; entire_space "
+        "(binary tasks): on all rows, through the product of both probabilities.",
+    )
+    tap_layer: int | None = Field(
+        None,
+        ge=1,
+        description="Layer of the shared trunk that the head reads, from 1; with sharing.kind: hard. Suits a task that "
+        "others build upon. Default: the last. The model alone always reads its last.",
+    )
+    role: Literal["main", "auxiliary"] = Field(
+        "main",
+        description="auxiliary: trained along for the sake of the shared layers, neither exported nor judged.",
+    )
+    anneal: Literal["none", "linear", "cosine"] = Field(
+        "linear", description="How the say of an auxiliary task falls to 0 at the end of the training."
+    )
+    anneal_from: float = Field(
+        0.8, ge=0, lt=1, description="Share of the steps after which it begins to fall; 0 = from the first step on."
     )
     metrics: ClassVar[dict[str, Metric]]
     skill_metric: ClassVar[str]

@@ -2,7 +2,8 @@
 
 in      true/false or 0/1, null = no label
 out     <task>.probability [rows, 1], the calibrated probability of "yes"; with `threshold`, <task>.label too;
-        with `calibration.coverage`, <task>.set [rows, 2] (bool): may it be "no", may it be "yes"
+        with `calibration.coverage`, <task>.set [rows, 2] (bool): may it be "no", may it be "yes";
+        with `given`, see tasks/given.py, <task>.conditional [rows, 1] too
 loss    cross-entropy, divided by the entropy of the training prevalence
 """
 
@@ -34,7 +35,7 @@ class BinaryTask(BaseTask):
         "calibration_error": Metric(False, 0.0),
     }
     skill_metric: ClassVar[str] = "log_loss"
-    output_names: ClassVar[tuple[str, ...]] = ("probability", "label", "set")
+    output_names: ClassVar[tuple[str, ...]] = ("probability", "label", "set", "conditional")
 
     def fit(self, name: str, labels: np.ndarray[Any, Any]) -> TaskState:
         """Learn prevalence and normaliser from the training labels.

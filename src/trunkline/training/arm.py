@@ -35,12 +35,14 @@ from trunkline.nets.gates import gate_report
 from trunkline.nets.network import Network, fitted_sharing, narrowed
 from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, Region, loss_targets
+from trunkline.tasks.given import head_labels, loss_labels, placed
 from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Rows, steps_per_epoch
 from trunkline.training.calibrate import fit_corrections
 from trunkline.training.checkpoint import Checkpoints, identity
 from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, Monitor, Training
+from trunkline.training.fading import fadings
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
 from trunkline.training.monitoring.watch import Watch, Watched
@@ -151,12 +153,18 @@ def shared_arm(
     encoder = encoded.encoder
     sizes = encoder.vocabulary_sizes
     penalties = _penalties(training, encoded)
-    states, plans = network_states(encoded.states, plans or {}), dict(plans or {})
+    heads = {name: state | _tap(tasks[name]) for name, state in encoded.heads.items()}
+    states, plans = network_states(heads, plans or {}), dict(plans or {})
     form = fitted_sharing(encoder.layout, sizes, list(states.values()), trunk, sharing or HardSharing())
     return Arm(
         "shared", states, weights, encoder.layout, sizes, trunk, balance, training, penalties, form, plans,
-        (sampling or Shuffle()).restricted(tasks),
+        (sampling or Shuffle()).restricted(tasks), fadings(tasks),
     )  # fmt: skip
+
+
+def _tap(task: Task) -> TaskState:
+    """Return what the network must know of the layer that a task's head reads; nothing where it is the last."""
+    return {} if task.tap_layer is None else {"tap_layer": task.tap_layer}
 
 
 def alone_arm(
@@ -210,7 +218,8 @@ def _penalties(training: Training, encoded: Encoded) -> list[tuple[FairnessPenal
 
 def as_rows(arrays: Arrays, arm: Arm) -> Rows:
     """Return a side's arrays with the targets of the arm's tasks."""
-    targets = [loss_targets(state, arrays.labels[name]) for name, state in arm.states.items()]
+    labels = loss_labels(arm.states, arrays.labels)
+    targets = [loss_targets(state, labels[name]) for name, state in arm.states.items()]
     seen = [torch.from_numpy(np.array(arrays.groups[penalty.column])) for penalty, _ in arm.penalties]
     groups = torch.stack(seen, dim=1) if seen else torch.zeros(len(arrays), 0, dtype=torch.int32)
     weights = torch.zeros(len(arrays), 0)
@@ -227,7 +236,7 @@ def weight_bytes(network: Network) -> bytes:
 
 @dataclass(frozen=True)
 class Trained:
-    """An arm as its folder holds it: the tasks' states, and network and calibration of every seed."""
+    """An arm as its folder holds it: the main tasks' states, and network and calibration of every seed."""
 
     states: dict[str, TaskState]
     networks: list[Network]
@@ -266,6 +275,10 @@ def load_arm(folder: Path, encoder: Encoder) -> Trained:
     corrections = [{name: Correction.from_json(held) for name, held in of.items()} for of in calibration["corrections"]]
     fitted = calibration.get("regions", [{}] * len(networks))
     regions = [{name: Region.from_json(held) for name, held in of.items()} for of in fitted]
+    if auxiliary := run.get("auxiliary"):
+        networks = [each.without([name in auxiliary for name in states], list(states.values())) for each in networks]
+        main = {name: state for name, state in states.items() if name not in auxiliary}
+        states = placed(main, main)
     return Trained(states, networks, corrections, regions, int(run["best_seed"]))
 
 
@@ -292,7 +305,9 @@ def _calibrated(
     arm: Arm, network: Network, rows: Rows, labels: dict[str, np.ndarray[Any, Any]], calibration: Calibration
 ) -> tuple[dict[str, Correction], dict[str, Region]]:
     outputs = network_outputs(network, rows.features, rows.codes).numpy()
-    corrections = fit_corrections(arm.states, outputs, rows.targets.numpy(), calibration.kind)
+    of_heads = head_labels(arm.states, labels)
+    targets = [loss_targets(state, of_heads[name]).numpy() for name, state in arm.states.items()]
+    corrections = fit_corrections(arm.states, outputs, np.stack(targets, axis=1), calibration.kind)
     return corrections, fit_regions(arm.states, corrections, outputs, labels, calibration.coverage)
 
 
@@ -308,6 +323,7 @@ def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threa
         "tasks": arm.states,
         "weights": arm.weights,
         "plans": arm.plans,
+        "auxiliary": arm.fadings,
         "declared": [part.model_dump(mode="json") for part in declared if part],
         "rows": read_json(encoded.folder / "features" / "manifest.json"),
         "groups": encoded.group_seals,
@@ -353,6 +369,7 @@ def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, 
         "tasks": arm.states,
         "trunk": arm.trunk.model_dump(mode="json"),
         "sharing": arm.sharing.model_dump(mode="json"),
+        **({"auxiliary": arm.fadings} if arm.fadings else {}),
         "threads": threads,
         "device": choose_device(arm.training.device).type,
         "torch": torch.__version__.split("+")[0],

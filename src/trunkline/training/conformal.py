@@ -27,6 +27,7 @@ import torch
 from trunkline.errors import DataError
 from trunkline.tasks._modules import Correction, Predict, Region, Regions
 from trunkline.tasks.base import TaskState
+from trunkline.tasks.given import is_joint
 from trunkline.training.calibrate import head_slices
 
 Array = np.ndarray[Any, Any]
@@ -52,10 +53,28 @@ def fit_regions(
     """
     heads = head_slices(states)
     return {
-        name: fit_region(state, corrections[name], outputs[:, heads[name]], labels[name], coverage[name])
+        name: _fit_joint_region(name, states, corrections, outputs, labels[name], coverage[name])
+        if is_joint(state)
+        else fit_region(state, corrections[name], outputs[:, heads[name]], labels[name], coverage[name])
         for name, state in states.items()
         if name in coverage
     }
+
+
+def _fit_joint_region(
+    name: str,
+    states: Mapping[str, TaskState],
+    corrections: Mapping[str, Correction],
+    outputs: Array,
+    labels: Array,
+    coverage: float,
+) -> Region:
+    """Return what makes the set of a binary task that is given another: of the joint probability."""
+    known = ~np.isnan(labels)
+    with torch.inference_mode():
+        predict = Predict(list(states.values()), [corrections[each] for each in states])
+        prediction = predict(torch.from_numpy(outputs[known]))[list(states).index(name)].numpy()
+    return _region(states[name], prediction, labels[known], coverage)
 
 
 def fit_region(state: TaskState, correction: Correction, outputs: Array, labels: Array, coverage: float) -> Region:
@@ -72,10 +91,14 @@ def fit_region(state: TaskState, correction: Correction, outputs: Array, labels:
     known = ~np.isnan(labels)
     with torch.inference_mode():
         prediction = Predict([state], [correction])(torch.from_numpy(outputs[known]))[0].numpy()
+    return _region(state, prediction, labels[known], coverage)
+
+
+def _region(state: TaskState, prediction: Array, labels: Array, coverage: float) -> Region:
     if state["kind"] == "regression":
-        return Region(coverage, (_half_width(prediction[:, 0], labels[known], state["spread"], coverage),))
+        return Region(coverage, (_half_width(prediction[:, 0], labels, state["spread"], coverage),))
     probability = np.concatenate([1 - prediction, prediction], axis=1) if state["kind"] == "binary" else prediction
-    of_class = [probability[labels[known] == place, place] for place in range(probability.shape[1])]
+    of_class = [probability[labels == place, place] for place in range(probability.shape[1])]
     bounds = [-conformal_quantile(-of_rows, coverage) * (1 - SLACK) for of_rows in of_class]
     return Region(coverage, tuple(bounds))
 

@@ -93,7 +93,8 @@ class ByGradients:
             weighted = price.sum()
         else:
             weighted = (balance.used * losses).sum() + price.sum()
-        plain = (losses * (balance.weights / balance.weights.sum())).sum() + price.sum()
+        weights = balance.weights * balance.says
+        plain = (losses * (weights / weights.sum())).sum() + price.sum()
         if weighted.requires_grad:
             torch.autograd.backward(weighted, inputs=shared, retain_graph=True)
         torch.autograd.backward(plain, inputs=own)

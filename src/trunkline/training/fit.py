@@ -29,6 +29,7 @@ from trunkline.training.batches import Batch, Rows
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
 from trunkline.training.engine import Learner, backward_for, keep_weights, weights_used
+from trunkline.training.fading import Fading, say
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.monitoring.guard import refusal
 from trunkline.training.monitoring.steps import LastSteps
@@ -64,6 +65,8 @@ class Arm:
     plans: dict[str, Plan] = field(default_factory=dict)
     """Of the tasks whose rows do not all count the same."""
     sampling: Sampling = field(default_factory=Shuffle)
+    fadings: dict[str, Fading] = field(default_factory=dict)
+    """Of the auxiliary tasks."""
 
 
 @dataclass
@@ -150,6 +153,7 @@ class _Trainer:
         self.skill_losses = Losses(list(arm.states.values()), "constant").to(self.device)
         self.draws = RowDraws(arm.states, arm.plans, seeds)
         self.weights = torch.tensor([arm.weights[name] for name in arm.states])
+        self.judged = torch.tensor([name not in arm.fadings for name in arm.states])
         self.whole = stack([self._start(seed) for seed in seeds]).to(self.device)
         self.whole.network.look_at(train.features)
         for parameter in self.whole.parameters():
@@ -264,6 +268,7 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self._schedule(step)
         self.optimizer.zero_grad(set_to_none=False)
+        self._fade(step)
         noted = self.last.note(step)
         for places, learner, part in self._passes(batch, active):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -284,6 +289,15 @@ class _Trainer:
             self._guard(step, active)
         self.optimizer.step()
         return noted.losses
+
+    def _fade(self, step: int) -> None:
+        """Tell the balance how much the auxiliary tasks still say."""
+        if not self.arm.fadings:
+            return
+        total = self.steps * self.recipe.epochs
+        says = torch.tensor([say(self.arm.fadings.get(name), step, total) for name in self.arm.states])
+        for learner in (self.whole, *self.members):
+            learner.balance.says.copy_(says)
 
     def _passes(self, batch: Batch, active: list[bool]) -> Iterator[tuple[Any, Learner, Batch]]:
         """Yield (places, learner, rows): the whole stack at once on a GPU, member by member on a CPU."""
@@ -343,7 +357,7 @@ class _Trainer:
     def _note(self, place: int, train_losses: Tensor, losses: Tensor) -> None:
         """Write down a member's epoch, and keep its weights where they are the best so far."""
         fitted = self.fitted[place]
-        known = ~losses.isnan()
+        known = ~losses.isnan() & self.judged
         composite = float(1 - (losses * self.weights)[known].sum() / self.weights[known].sum()) if known.any() else 0.0
         row = {"epoch": self.epoch + 1.0, "composite": composite}
         for name, train, chosen in zip(self.arm.states, train_losses.tolist(), losses.tolist(), strict=True):

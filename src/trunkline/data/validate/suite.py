@@ -13,6 +13,7 @@ from trunkline.columns.base import OnFailure
 from trunkline.data.declarations import Validation
 from trunkline.data.validate import table_checks, words
 from trunkline.data.validate.checks import Check
+from trunkline.data.validate.given_check import given_checks
 from trunkline.data.validate.row_checks import between, implies, one_of, present
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def checks_of_rows(
         for name, others in validation.implications.items()
         for other in others
     ]
-    return [*of_key, *of_columns, *of_tasks, *of_pairs]
+    return [*of_key, *of_columns, *of_tasks, *of_pairs, *given_checks(tasks, default)]
 
 
 def _of_column(name: str, column: Column, default: OnFailure) -> list[Check]:

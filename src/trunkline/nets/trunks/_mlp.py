@@ -30,9 +30,8 @@ class MLP(Layered):
         """Each layer with its ReLU and dropout."""
         return [nn.Sequential(*list(self)[first : first + 3]) for first in range(0, len(self), 3)]
 
-    @property
-    def last(self) -> Linear:
-        """The last linear layer."""
-        layer = self[-3]
-        assert isinstance(layer, Linear)
-        return layer
+    def linear_of(self, layer: int) -> Linear:
+        """Return the linear layer of a layer, from 1."""
+        found = self[3 * (layer - 1)]
+        assert isinstance(found, Linear)
+        return found

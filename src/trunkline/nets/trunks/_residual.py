@@ -49,7 +49,12 @@ class Residual(Layered):
         super().__init__(layers.linear(inputs, widths[0]), *blocks, end)
 
     @property
-    def last(self) -> Linear:
-        """The last linear layer; the sum goes past it, so not all that the heads read went through it."""
-        block = next(part for part in self[-1].modules() if isinstance(part, Block))
+    def layers(self) -> list[nn.Module]:
+        """The blocks, the first with the layer before it."""
+        first, *blocks = self
+        return [nn.Sequential(first, blocks[0]), *blocks[1:]]
+
+    def linear_of(self, layer: int) -> Linear:
+        """Return a block's last linear layer; the sum goes past it, so not all that comes after went through it."""
+        block = next(part for part in self[layer].modules() if isinstance(part, Block))
         return block.second
