@@ -39,6 +39,8 @@ from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, Monitor, Training
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
+from trunkline.training.precision import slow_bfloat16
+from trunkline.training.processes import ALONE, Processes
 
 
 def train_arm(
@@ -52,6 +54,7 @@ def train_arm(
     target: Path,
     work: Path,
     report: Report,
+    processes: Processes = ALONE,
 ) -> None:
     """Fit all seeds of an arm together and write its folder.
 
@@ -66,6 +69,7 @@ def train_arm(
         target: The arm's folder, models/shared or models/alone/<task>.
         work: Folder for checkpoints.
         report: Takes lines of progress.
+        processes: Those that train this arm together; the first one writes.
     """
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU sums in a fixed order only with this
@@ -77,13 +81,16 @@ def train_arm(
     selection, held = validation.subset(chooses), validation.subset(calibrates)
     labels = {name: np.array(of_task[calibrates]) for name, of_task in arrays.labels.items()}
     refuse_too_few(arm.states, labels, calibration.coverage)
-    facts, slot = _facts(arm, encoded, monitor, seed, threads), work / arm.name
+    facts, slot = _facts(arm, encoded, monitor, seed, threads) | _in_number(processes), work / arm.name
+    device, units = choose_device(arm.training.device), max(arm.trunk.widths)
+    for line in slow_bfloat16(arm.training.precision, device, units):
+        report(f"warning: {line}")
 
     def fitted_with(rate: float, count: int, place: str, meter: AffinityMeter | None = None) -> list[Fitted]:
         declared = arm.training.model_copy(update={"learning_rate": rate})
         checkpoints = Checkpoints(slot / place, identity({**facts, "learning_rate": rate, "seeds": count}))
         seeds = [stream_seed(seed, "training", number) for number in range(count)]
-        return fit(replace(arm, training=declared), train, selection, seeds, checkpoints, report, meter)
+        return fit(replace(arm, training=declared), train, selection, seeds, checkpoints, report, meter, processes)
 
     trials = []
     for place, rate in enumerate(tune):
@@ -95,6 +102,8 @@ def train_arm(
     watched = monitor is not None and len(arm.states) > 1 and (monitor.every or monitor.lookahead)
     meter = AffinityMeter(list(arm.states), arm.training.seeds, monitor) if monitor and watched else None
     fitted = fitted_with(chosen, arm.training.seeds, "seeds", meter)
+    if not processes.leads:
+        return
     names = [f"{place}.safetensors" for place in range(len(fitted))]
     for name, of_seed in zip(names, fitted, strict=True):
         write_bytes(target / name, weight_bytes(of_seed.network))
@@ -106,7 +115,7 @@ def train_arm(
     gates = [gate_report(each.network, validation.features, validation.codes, list(arm.states)) for each in fitted]
     for line in gate_warnings(gates):
         report(f"warning: {line}")
-    found = {"learning_rate": chosen, "trials": trials, **_of_gates(gates)}
+    found = {"learning_rate": chosen, "trials": trials, **_of_gates(gates), **_in_number(processes)}
     write_json(target / "run.json", _description(arm, threads, fitted, found))
     rows = [{"seed": place, **row} for place, of_seed in enumerate(fitted) for row in of_seed.history]
     write_text(target / "history.tsv", _tsv(rows))
@@ -281,6 +290,15 @@ def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threa
     }
 
 
+def _of_precision(training: Training) -> dict[str, object]:
+    return {} if training.precision == "auto" else {"precision": training.precision}  # auto follows from the device
+
+
+def _in_number(processes: Processes) -> dict[str, object]:
+    """Return how many processes trained, where it was not one: other last bits, as with other threads."""
+    return {"processes": processes.number} if processes.number > 1 else {}
+
+
 def _run(fitted: Fitted) -> dict[str, object]:
     return {
         "epochs": len(fitted.history),
@@ -304,6 +322,7 @@ def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, 
         "sharing": arm.sharing.model_dump(mode="json"),
         "threads": threads,
         "device": choose_device(arm.training.device).type,
+        **_of_precision(arm.training),
         "torch": torch.__version__.split("+")[0],
         "seeds": [_run(of_seed) for of_seed in fitted],
         "best_seed": best,

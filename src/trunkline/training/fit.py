@@ -27,9 +27,12 @@ from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Batch, Rows, epoch_batches, steps_per_epoch
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
+from trunkline.training.divided import Divided
 from trunkline.training.engine import Learner, backward_for
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.penalties import Penalties
+from trunkline.training.precision import autocast
+from trunkline.training.processes import ALONE, Processes
 
 START_ROWS = 20_000  # rows behind the check of the first losses; one batch is too few for a rare task
 START_RANGE = (0.8, 1.3)
@@ -92,6 +95,7 @@ def fit(
     checkpoints: Checkpoints,
     report: Report,
     meter: AffinityMeter | None = None,
+    processes: Processes = ALONE,
 ) -> list[Fitted]:
     """Train one arm with several seeds together; goes on from the last checkpoint where there is one.
 
@@ -103,6 +107,7 @@ def fit(
         checkpoints: Where to keep the state between epochs.
         report: Takes lines of progress.
         meter: Measures on the way how the tasks' gradients agree.
+        processes: Those that train this arm together, each a share of every batch's rows.
 
     Returns:
         Per seed the network with the weights kept.
@@ -110,7 +115,7 @@ def fit(
     Raises:
         DataError: A task's first loss is not that of its constant predictor, or a loss became NaN or infinite.
     """
-    return _Trainer(arm, train, selection, seeds, checkpoints, report, meter).run()
+    return _Trainer(arm, train, selection, seeds, checkpoints, report, meter, processes).run()
 
 
 class _Trainer:
@@ -123,9 +128,11 @@ class _Trainer:
         checkpoints: Checkpoints,
         report: Report,
         meter: AffinityMeter | None,
+        processes: Processes = ALONE,
     ) -> None:
         self.arm, self.train, self.selection, self.seeds = arm, train, selection, seeds
         self.checkpoints, self.report, self.recipe, self.meter = checkpoints, report, arm.training, meter
+        self.processes = processes
         self.device = choose_device(self.recipe.device)
         states = list(arm.states.values())
         self.losses = Losses(states, self.recipe.normalize).to(self.device)
@@ -136,7 +143,10 @@ class _Trainer:
             parameter.grad = torch.zeros_like(parameter)
         self.members = [member(self.whole, place) for place in range(len(seeds))]
         remember_apart(self.whole.balance, [part.balance for part in self.members])
-        self.backward = backward_for(arm.balance, self.losses)
+        self.backward = backward_for(arm.balance, self.losses, self.recipe.precision)
+        divides = self.recipe.accumulate > 1 or processes.number > 1
+        parts = self.recipe.accumulate, processes, self.recipe.precision
+        self.divided = Divided(arm.balance, self.losses, *parts) if divides else None
         # Beside the learners: their price enters behind the balance, which must not weigh it as a task.
         self.penalties = Penalties(arm.penalties, arm.states, len(seeds)).to(self.device)
         self.together = runs_whole(self.device)
@@ -170,7 +180,8 @@ class _Trainer:
         while self.epoch < self.recipe.epochs and any(self._active()):
             train_losses = self._train_epoch()
             self._end_epoch(train_losses)
-            self.checkpoints.save(self._state())
+            if self.processes.leads:
+                self.checkpoints.save(self._state())
         for part, best in zip(self.members, self.best, strict=True):
             if best is not None:
                 part.network.load_state_dict(best)
@@ -206,7 +217,9 @@ class _Trainer:
         streams = []
         for place, seed in enumerate(self.seeds):
             stream = torch.Generator(self.device)
-            stream.manual_seed(stream_seed(seed, "dropout", self.epoch))
+            # Rows of other processes have other masks.
+            apart = [self.processes.rank] if self.processes.rank else []
+            stream.manual_seed(stream_seed(seed, "dropout", self.epoch, *apart))
             streams.append(stream)
             self.members[place].train()
             draw_from(self.members[place], [stream])
@@ -221,9 +234,14 @@ class _Trainer:
             number = self.epoch * self.steps + step
             rate = self.recipe.learning_rate * self._schedule(number)
             if self.meter is not None:
-                self.meter.measure(number, self.whole.network, self.losses, batch, rate, active)
+                self.meter.measure(number, self.whole.network, self.losses, self._first_part(batch), rate, active)
             total.add_(self._step(batch, active, number))
         return total.div_(self.steps)
+
+    def _first_part(self, batch: Batch) -> Batch:
+        """Return the rows of the first part that a step is computed in: no measurement takes more memory."""
+        parts = self.recipe.accumulate
+        return batch if parts == 1 else Batch(*(each[:, : -(-each.shape[1] // parts)] for each in batch))
 
     def _step(self, batch: Batch, active: list[bool], step: int) -> Tensor:
         for group in self.optimizer.param_groups:
@@ -231,19 +249,29 @@ class _Trainer:
         self.optimizer.zero_grad(set_to_none=False)
         losses = torch.zeros(len(self.seeds), len(self.arm.states), device=self.device)
         for places, learner, part in self._passes(batch, active):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                outputs = learner.network(part.features, part.codes)
+            divided = self.divided.outputs(learner.network, part) if self.divided else None
+            outputs = divided.all if divided else self._outputs(learner.network, part)
             sums, counts = self.losses.sums(outputs.float(), part.targets)
             found = sums / counts.clamp(min=1)
             price = self.penalties(outputs.float(), part, places)
             moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
-            self.backward(learner, part, found, counts > 0, price, moment)
+            if self.divided and divided:
+                self.divided.backward(learner, divided, found, counts > 0, price, moment)
+            else:
+                self.backward(learner, part, found, counts > 0, price, moment)
             losses[places] = found.detach()
+        if self.divided:
+            self.divided.add_up(self.whole.network.parameters())
         norms = self._clip()
         if self.device.type == "cpu" and not torch.isfinite(norms[active]).all():
             self._refuse(losses[active], step)
         self.optimizer.step()
         return losses
+
+    def _outputs(self, network: Network, batch: Batch) -> Tensor:
+        with autocast(self.recipe.precision, self.device):
+            outputs: Tensor = network(batch.features, batch.codes)
+        return outputs
 
     def _passes(self, batch: Batch, active: list[bool]) -> Iterator[tuple[Any, Learner, Batch]]:
         """Yield (places, learner, rows): the whole stack at once on a GPU, member by member on a CPU."""
