@@ -14,7 +14,7 @@ from benchmarks.experiments.finding import Finding
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["affinity", "calibration", "transfer"]
-SLOW = ["equal_budget", "fairness", "null", "unit_change"]
+SLOW = ["aggregators", "conflict", "equal_budget", "fairness", "null", "unit_change"]
 
 
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])

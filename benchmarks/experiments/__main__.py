@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from benchmarks.experiments.finding import Finding
 
 ROOT = Path(__file__).parents[2]
-MADE_UP = ("unit_change", "transfer", "null", "equal_budget", "affinity", "calibration", "fairness")
+MADE_UP = (
+    "unit_change", "conflict", "transfer", "null", "equal_budget", "affinity", "calibration", "fairness", "aggregators",
+)  # fmt: skip
 FLIGHTS = "flights"
 
 

@@ -32,7 +32,7 @@ class Training(Declared):
         1,
         ge=1,
         description="Parts in which a step is computed one after the other, each of batch / accumulate rows: the same "
-        "step, up to rounding and the draws of dropout, in about so many times less memory and a third more time.",
+        "step, up to rounding and the draws of dropout. Only a part's layers are in memory; up to a third more time.",
     )
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak step size of AdamW.")
     weight_decay: float = Field(1e-3, ge=0, description="AdamW's decay of the weights per step, times the step size.")
