@@ -74,3 +74,23 @@ def test_a_childs_peak_is_its_own_and_not_that_of_who_started_it(module: Any, tm
 @pytest.mark.parametrize("name", ["measure", "report"])
 def test_the_examples_in_the_docstrings_run(module: Any, name: str) -> None:
     assert doctest.testmod(module(name)).failed == 0
+
+
+def test_a_balance_method_over_its_price_or_too_near_to_torchjds_is_an_error(module: Any, capsys: Any) -> None:
+    balance = module("balance")
+    line = balance.Line
+    assert balance.report([line(5, "log", 1.05, 1.05), line(8, "pcgrad", 3.0, 3.0, True)]) == 0
+    assert "MISSED" not in capsys.readouterr().out
+    for bad in (line(5, "log", 1.06, 1.05), line(8, "pcgrad", 2.9, 3.0, True), line(5, "log", math.nan, 1.05)):
+        assert balance.report([line(5, "equal", 1.0, 1.0), bad]) == 1
+        assert capsys.readouterr().out.count("MISSED") == 1
+
+
+def test_every_method_is_measured_at_the_price_that_is_promised(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    balance = module("balance")
+    monkeypatch.setattr(balance, "BATCH", 64)
+    goals = {line.method: line.goal for line in balance.measure(5, rounds=1, width=8, steps=1)}
+    assert (goals["log"], goals["famo"], goals["nash"], goals[balance.EXACT]) == (1.05, 1.1, 1.3, 3.5)
+    found = balance.against_torchjd(rounds=1, width=8, steps=1)
+    assert {(line.tasks, line.goal, line.faster) for line in found} == {(8, 3.0, True)}
+    assert len(found) == 4 and all(line.ratio > 0 for line in found)

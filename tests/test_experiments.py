@@ -15,8 +15,8 @@ from benchmarks.experiments.finding import Finding
 ROOT = Path(__file__).parents[1]
 QUICK = ["affinity", "calibration", "transfer"]
 SLOW = [
-    "dependency", "equal_budget", "fairness", "low_resource", "missing_labels", "null", "rare", "sampling_law",
-    "unit_change",
+    "aggregators", "conflict", "dependency", "equal_budget", "fairness", "low_resource", "missing_labels", "null",
+    "rare", "sampling_law", "unit_change",
 ]  # fmt: skip
 
 

@@ -116,7 +116,7 @@ def lay(root: Path, content: dict[str, Any], table: pa.Table) -> Project:
 
 
 def run(root: Path, project: Project) -> None:
-    for name in ("encode", "train"):
+    for name in ("rebalance", "encode", "train"):
         stages.STAGES[name](root, project)
     for task in project.tasks:
         stages.baseline(root, project, task)

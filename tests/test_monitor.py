@@ -428,7 +428,7 @@ def test_adapters_are_no_part_of_the_shared_layer_for_the_monitor_and_the_gradie
     made = Network(4, [], states, MLPTrunk(width=8, depth=1, dropout=0.0), chance, LoRA(kind="lora", rank=2))
     whole, losses = stack([made]), Losses(states, "constant")
     none = torch.zeros(1, 16, 0, dtype=torch.int64)
-    batch = Batch(torch.randn(1, 16, 4, generator=chance), none, torch.randn(1, 16, 2, generator=chance), none)
+    batch = Batch(torch.randn(1, 16, 4, generator=chance), none, torch.randn(1, 16, 2, generator=chance), none, none)
     assert len(list(whole.last_shared.parameters())) == 4
     of_tasks = losses(whole(batch.features, batch.codes), batch.targets)
     measured = torch.cat(gradients(of_tasks, shared_layer(whole)), dim=2)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 MADE_UP = (
-    "unit_change", "transfer", "null", "equal_budget", "affinity", "calibration", "dependency", "fairness",
-    "low_resource", "missing_labels", "rare", "sampling_law",
+    "unit_change", "conflict", "transfer", "null", "equal_budget", "affinity", "calibration", "dependency", "fairness",
+    "low_resource", "missing_labels", "rare", "sampling_law", "aggregators",
 )  # fmt: skip
 FLIGHTS = "flights"
 

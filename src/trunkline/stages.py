@@ -250,15 +250,22 @@ def _train(
     target: Path,
 ) -> None:
     from trunkline.training.arm import train_arm
+    from trunkline.training.fit import choose_device
+    from trunkline.training.processes import joined
 
-    train_arm(
-        arm, encoded, calibration, project.alone.tune, monitor, project.seed, project.threads,
-        target, root / CHECKPOINTS, _progress,
-    )  # fmt: skip
+    with joined(choose_device(arm.training.device)) as processes:
+        train_arm(
+            arm, encoded, calibration, project.alone.tune, monitor, project.seed, project.threads,
+            target, root / CHECKPOINTS, _progress if processes.leads else _silence, processes,
+        )  # fmt: skip
 
 
 def _progress(line: str) -> None:
     print(line, flush=True)
+
+
+def _silence(line: str) -> None:
+    """Say nothing: another process of this training does."""
 
 
 def _remove_strangers(folder: Path, known: set[str]) -> None:

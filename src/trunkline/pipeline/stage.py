@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from trunkline.errors import ParamsError, TrunklineError
@@ -14,6 +16,7 @@ from trunkline.pipeline.family import end_with_parents, leave_on_sigterm
 from trunkline.pipeline.lock import hold_or_inherit
 
 PARAMS = "params.yaml"
+TRAINS = ("train", "baseline")  # which several processes may do together
 
 
 def run_stage(root: Path, name: str, task: str | None = None) -> int:
@@ -35,8 +38,7 @@ def run_stage(root: Path, name: str, task: str | None = None) -> int:
     end_with_parents()
     handed_over = False
     try:
-        with hold_or_inherit(root) as handed_over:
-            clear_failure(root)
+        with _held(root) as handed_over:
             _call(root, name, task)
     except KeyboardInterrupt:
         return 130
@@ -49,15 +51,31 @@ def run_stage(root: Path, name: str, task: str | None = None) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def _held(root: Path) -> Iterator[bool]:
+    """Hold the project's lock, unless the first of several processes does or who started it; give whether it does."""
+    from trunkline.training.processes import started_together
+
+    if not started_together().leads:
+        yield False
+        return
+    with hold_or_inherit(root) as handed_over:
+        clear_failure(root)
+        yield handed_over
+
+
 def _call(root: Path, name: str, task: str | None) -> None:
     # Imported here: this loads numpy, which reads the number of threads once.
     from trunkline.declared import did_you_mean
     from trunkline.project import load_project
     from trunkline.stages import STAGES
+    from trunkline.training.processes import started_together
 
     if name not in STAGES:
         hint = did_you_mean(name, STAGES) or f"; the stages are {', '.join(STAGES)}"
         raise ParamsError(f"'{name}' is no stage{hint}")
+    if name not in TRAINS and started_together().number > 1:
+        raise ParamsError(f"stage {name}: is run by one process; start it without torchrun")
     project = load_project(root)
     if name != "baseline":
         if task is not None:

@@ -46,6 +46,8 @@ from trunkline.training.fading import fadings
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
 from trunkline.training.monitoring.watch import Watch, Watched
+from trunkline.training.precision import slow_bfloat16
+from trunkline.training.processes import ALONE, Processes
 from trunkline.training.rebalanced import Plan, network_states, row_weights
 from trunkline.training.sampling import Sampling, Shuffle
 
@@ -61,6 +63,7 @@ def train_arm(
     target: Path,
     work: Path,
     report: Report,
+    processes: Processes = ALONE,
 ) -> None:
     """Fit all seeds of an arm together and write its folder.
 
@@ -75,6 +78,7 @@ def train_arm(
         target: The arm's folder, models/shared or models/alone/<task>.
         work: Folder for checkpoints.
         report: Takes lines of progress.
+        processes: Those that train this arm together; the first one writes.
     """
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU sums in a fixed order only with this
@@ -87,7 +91,10 @@ def train_arm(
     labels = {name: np.array(of_task[calibrates]) for name, of_task in arrays.labels.items()}
     refuse_too_few(arm.states, labels, calibration.coverage)
     train = train._replace(weights=row_weights(arm.states, arm.plans, encoded.side("train").labels))
-    facts, slot = _facts(arm, encoded, monitor, seed, threads), work / arm.name
+    facts, slot = _facts(arm, encoded, monitor, seed, threads) | _in_number(processes), work / arm.name
+    device, units = choose_device(arm.training.device), max(arm.trunk.widths)
+    for line in slow_bfloat16(arm.training.precision, device, units):
+        report(f"warning: {line}")
 
     def fitted_with(
         rate: float, count: int, place: str, meter: AffinityMeter | None = None, watch: Watch | None = None
@@ -95,7 +102,8 @@ def train_arm(
         declared = arm.training.model_copy(update={"learning_rate": rate})
         checkpoints = Checkpoints(slot / place, identity({**facts, "learning_rate": rate, "seeds": count}))
         seeds = [stream_seed(seed, "training", number) for number in range(count)]
-        return fit(replace(arm, training=declared), train, selection, seeds, checkpoints, report, meter, watch)
+        declared_arm = replace(arm, training=declared)
+        return fit(declared_arm, train, selection, seeds, checkpoints, report, meter, watch, processes)
 
     trials = []
     for place, rate in enumerate(tune):
@@ -108,6 +116,8 @@ def train_arm(
     meter = AffinityMeter(list(arm.states), arm.training.seeds, monitor) if monitor and watched else None
     watch = Watch(_watched(arm), _expected(arm, monitor), selection, meter, report) if monitor else None
     fitted = fitted_with(chosen, arm.training.seeds, "seeds", meter, watch)
+    if not processes.leads:
+        return
     names = [f"{place}.safetensors" for place in range(len(fitted))]
     for name, of_seed in zip(names, fitted, strict=True):
         write_bytes(target / name, weight_bytes(of_seed.network))
@@ -118,8 +128,7 @@ def train_arm(
     )
     gates = [gate_report(each.network, validation.features, validation.codes, list(arm.states)) for each in fitted]
     found = {"learning_rate": chosen, "trials": trials, **({"gates": gates} if any(gates) else {})}
-    found |= _of_plans(arm.plans)
-    found |= {"alarms": watch.alarms.raised} if watch else {}
+    found |= _of_plans(arm.plans) | ({"alarms": watch.alarms.raised} if watch else {}) | _in_number(processes)
     write_json(target / "run.json", _description(arm, threads, fitted, found))
     rows = [{"seed": place, **row} for place, of_seed in enumerate(fitted) for row in of_seed.history]
     write_text(target / "history.tsv", _tsv(rows))
@@ -127,13 +136,11 @@ def train_arm(
     if meter is not None:
         write_json(target / "affinity.json", meter.result())
         files.append("affinity.json")
-    for name, table in (
-        watch.tables(steps_per_epoch(len(train.features), arm.training.batch, arm.training.shuffle_rows))
-        if watch
-        else {}
-    ).items():
-        write_text(target / name, _tsv(table))
-        files.append(name)
+    if watch is not None:
+        steps = steps_per_epoch(len(train.features), arm.training.batch, arm.training.shuffle_rows)
+        for name, table in watch.tables(steps).items():
+            write_text(target / name, _tsv(table))
+            files.append(name)
     seal(target, [*names, *files])
     shutil.rmtree(slot, ignore_errors=True)  # this training has ended
 
@@ -334,6 +341,15 @@ def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threa
     }
 
 
+def _of_precision(training: Training) -> dict[str, object]:
+    return {} if training.precision == "auto" else {"precision": training.precision}  # auto follows from the device
+
+
+def _in_number(processes: Processes) -> dict[str, object]:
+    """Return how many processes trained, where it was not one: other last bits, as with other threads."""
+    return {"processes": processes.number} if processes.number > 1 else {}
+
+
 def _run(fitted: Fitted) -> dict[str, object]:
     return {
         "epochs": len(fitted.history),
@@ -372,6 +388,7 @@ def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, 
         **({"auxiliary": arm.fadings} if arm.fadings else {}),
         "threads": threads,
         "device": choose_device(arm.training.device).type,
+        **_of_precision(arm.training),
         "torch": torch.__version__.split("+")[0],
         "seeds": [_run(of_seed) for of_seed in fitted],
         "best_seed": best,

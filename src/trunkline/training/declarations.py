@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trunkline.declared import Declared
 from trunkline.training.fairness import FairnessPenalty
@@ -29,6 +29,12 @@ class Training(Declared):
     )
     epochs: int = Field(3, ge=1, le=100_000, description="Passes over the training rows.")
     batch: int = Field(1024, ge=2, description="Rows per step.")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="Parts in which a step is computed one after the other, each of batch / accumulate rows: the same "
+        "step, up to rounding and the draws of dropout. Only a part's layers are in memory; up to a third more time.",
+    )
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak step size of AdamW.")
     weight_decay: float = Field(1e-3, ge=0, description="AdamW's decay of the weights per step, times the step size.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of all steps in which the step size rises to its peak.")
@@ -57,11 +63,26 @@ class Training(Declared):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: a CUDA GPU where there is one (with bfloat16 autocast), else the CPU."
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Of a training step's products: auto is bfloat16 on a GPU, float32 on a CPU; a CPU with "
+        "avx512_bf16 or AMX trains trunks of 128 units and more faster in bfloat16. Weights, losses and scores stay "
+        "float32.",
+    )
     shuffle_rows: int = Field(
         2_000_000,
         ge=1,
         description="Rows held in memory and shuffled together; larger data is shuffled in such blocks.",
     )
+
+    @model_validator(mode="after")
+    def _whole_parts(self) -> Training:
+        if self.accumulate * 2 > self.batch:
+            raise ValueError(
+                f"accumulate: {self.accumulate} parts of a batch of {self.batch} rows leave fewer than 2 rows each; "
+                f"use at most {self.batch // 2}"
+            )
+        return self
 
 
 class Alone(Declared):

@@ -24,6 +24,7 @@ from trunkline.nets.network import Network
 from trunkline.nets.stack import quiet
 from trunkline.tasks._modules import Losses
 from trunkline.training.batches import Batch
+from trunkline.training.precision import Precision, autocast
 
 
 class Learner(nn.Module):
@@ -52,9 +53,9 @@ class Backward(Protocol):
         """
 
 
-def backward_for(method: LossMethod | GradientMethod, losses: Losses) -> Backward:
+def backward_for(method: LossMethod | GradientMethod, losses: Losses, precision: Precision) -> Backward:
     """Return how the steps of a declared method find their gradient."""
-    return ByGradients(method, losses) if isinstance(method, GradientMethod) else by_losses
+    return ByGradients(method, losses, precision) if isinstance(method, GradientMethod) else by_losses
 
 
 def by_losses(learner: Learner, batch: Batch, losses: Tensor, known: Tensor, price: Tensor, moment: Moment) -> None:
@@ -68,10 +69,11 @@ class ByGradients:
     Args:
         method: The declared method.
         losses: Outputs and targets to losses.
+        precision: The declared one.
     """
 
-    def __init__(self, method: GradientMethod, losses: Losses) -> None:
-        self.method, self.losses = method, losses
+    def __init__(self, method: GradientMethod, losses: Losses, precision: Precision) -> None:
+        self.method, self.losses, self.precision = method, losses, precision
 
     def __call__(
         self, learner: Learner, batch: Batch, losses: Tensor, known: Tensor, price: Tensor, moment: Moment
@@ -79,8 +81,7 @@ class ByGradients:
         """Add it for one member or the whole stack."""
         balance = learner.balance
         assert isinstance(balance, FromGradients)
-        own = list(learner.network.heads.parameters())
-        shared = [weight for weight in learner.network.parameters() if all(weight is not head for head in own)]
+        shared, own = shared_and_own(learner.network)
         due = moment.step % self.method.every == 0
         if due and self.method.level == "last":
             measured, seen = self._measured(learner.network, batch, losses, known)
@@ -89,7 +90,7 @@ class ByGradients:
         if due and self.method.level == "all":
             found = gradients(losses, shared)
             balance.find(gramian(found, losses.dim() - 1), losses, known, moment)
-            _add(shared, found, balance.used)
+            add_weighted(shared, found, balance.used)
             weighted = price.sum()
         else:
             weighted = (balance.used * losses).sum() + price.sum()
@@ -105,7 +106,7 @@ class ByGradients:
         if rows is None or rows >= batch.targets.shape[-2]:
             return losses, known
         part = Batch(*(each[..., :rows, :] for each in batch))
-        with quiet(network), torch.autocast(losses.device.type, torch.bfloat16, enabled=losses.is_cuda):
+        with quiet(network), autocast(self.precision, losses.device):
             outputs = network(part.features, part.codes)
         sums, counts = self.losses.sums(outputs.float(), part.targets, part.weights)
         return sums / counts.clamp(min=1), counts > 0
@@ -130,6 +131,12 @@ def weights_used(learner: Learner, losses: Tensor) -> Tensor:
     if isinstance(learner.balance, FromGradients):
         return learner.balance.used
     return torch.zeros_like(losses) if losses.grad is None else losses.grad
+
+
+def shared_and_own(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Return the parameters that all tasks share, and those of the heads."""
+    own = list(network.heads.parameters())
+    return [weight for weight in network.parameters() if all(weight is not head for head in own)], own
 
 
 def gradients(losses: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -163,7 +170,7 @@ def gramian(found: Sequence[Tensor], members: int) -> Tensor:
     return torch.stack(products).sum(dim=0)
 
 
-def _add(parameters: Sequence[Tensor], found: Sequence[Tensor], weights: Tensor) -> None:
+def add_weighted(parameters: Sequence[Tensor], found: Sequence[Tensor], weights: Tensor) -> None:
     """Add the weighted sum of the tasks' gradients to the parameters' `.grad`."""
     for parameter, part in zip(parameters, found, strict=True):
         combined = (weights.unsqueeze(-2) @ part).squeeze(-2).view_as(parameter)

@@ -28,6 +28,7 @@ from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Batch, Rows
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
+from trunkline.training.divided import Divided
 from trunkline.training.engine import Learner, backward_for, keep_weights, weights_used
 from trunkline.training.fading import Fading, say
 from trunkline.training.fairness import FairnessPenalty
@@ -35,6 +36,8 @@ from trunkline.training.monitoring.guard import refusal
 from trunkline.training.monitoring.steps import LastSteps
 from trunkline.training.monitoring.watch import Watch
 from trunkline.training.penalties import Penalties
+from trunkline.training.precision import autocast
+from trunkline.training.processes import ALONE, Processes
 from trunkline.training.rebalanced import Plan, RowDraws, loss_states, row_counts
 from trunkline.training.sampling import Sampling, Shuffle
 from trunkline.training.sampling._sampler import Feed
@@ -109,6 +112,7 @@ def fit(
     report: Report,
     meter: AffinityMeter | None = None,
     watch: Watch | None = None,
+    processes: Processes = ALONE,
 ) -> list[Fitted]:
     """Train one arm with several seeds together; goes on from the last checkpoint where there is one.
 
@@ -121,6 +125,7 @@ def fit(
         report: Takes lines of progress.
         meter: Measures on the way how the tasks' gradients agree.
         watch: Looks at each task on the way.
+        processes: Those that train this arm together, each a share of every batch's rows.
 
     Returns:
         Per seed the network with the weights kept.
@@ -128,7 +133,7 @@ def fit(
     Raises:
         DataError: A task's first loss is not that of its constant predictor, or a loss became NaN or infinite.
     """
-    return _Trainer(arm, train, selection, seeds, checkpoints, report, meter, watch).run()
+    return _Trainer(arm, train, selection, seeds, checkpoints, report, meter, watch, processes).run()
 
 
 class _Trainer:
@@ -142,10 +147,11 @@ class _Trainer:
         report: Report,
         meter: AffinityMeter | None,
         watch: Watch | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.arm, self.train, self.selection, self.seeds = arm, train, selection, seeds
         self.checkpoints, self.report, self.recipe, self.meter = checkpoints, report, arm.training, meter
-        self.watch = watch
+        self.watch, self.processes = watch, processes
         self.device = choose_device(self.recipe.device)
         trained = loss_states(arm.states, arm.plans)
         self.losses = Losses(trained, self.recipe.normalize).to(self.device)
@@ -160,7 +166,10 @@ class _Trainer:
             parameter.grad = torch.zeros_like(parameter)
         self.members = [member(self.whole, place) for place in range(len(seeds))]
         remember_apart(self.whole.balance, [part.balance for part in self.members])
-        self.backward = backward_for(arm.balance, self.losses)
+        self.backward = backward_for(arm.balance, self.losses, self.recipe.precision)
+        divides = self.recipe.accumulate > 1 or processes.number > 1
+        parts = self.recipe.accumulate, processes, self.recipe.precision
+        self.divided = Divided(arm.balance, self.losses, *parts) if divides else None
         # Beside the learners: their price enters behind the balance, which must not weigh it as a task.
         self.penalties = Penalties(arm.penalties, arm.states, len(seeds)).to(self.device)
         self.together = runs_whole(self.device)
@@ -200,7 +209,8 @@ class _Trainer:
             train_losses = self._train_epoch()
             self._end_epoch(train_losses)
             self._look_back()
-            self.checkpoints.save(self._state())
+            if self.processes.leads:
+                self.checkpoints.save(self._state())
         if self.watch is not None:
             kept = [fitted.kept_epoch for fitted in self.fitted]
             self.watch.end(self.epoch * self.steps, [fitted.history for fitted in self.fitted], kept)
@@ -241,7 +251,9 @@ class _Trainer:
         streams = []
         for place, seed in enumerate(self.seeds):
             stream = torch.Generator(self.device)
-            stream.manual_seed(stream_seed(seed, "dropout", self.epoch))
+            # Rows of other processes have other masks.
+            apart = [self.processes.rank] if self.processes.rank else []
+            stream.manual_seed(stream_seed(seed, "dropout", self.epoch, *apart))
             streams.append(stream)
             self.members[place].train()
             draw_from(self.members[place], [stream])
@@ -256,13 +268,18 @@ class _Trainer:
             number = self.epoch * self.steps + step
             rate = self.recipe.learning_rate * self._schedule(number)
             if self.meter is not None:
-                self.meter.measure(number, self.whole.network, self.losses, batch, rate, active)
+                self.meter.measure(number, self.whole.network, self.losses, self._first_part(batch), rate, active)
             losses = self._step(batch, active, number)
             self.sampler.observe(losses)
             total.add_(losses)
             if self.watch is not None:
                 self.watch.look(number, self.last, active)
         return total.div_(self.taught.clamp(min=1))
+
+    def _first_part(self, batch: Batch) -> Batch:
+        """Return the rows of the first part that a step is computed in: no measurement takes more memory."""
+        parts = self.recipe.accumulate
+        return batch if parts == 1 else Batch(*(each[:, : -(-each.shape[1] // parts)] for each in batch))
 
     def _step(self, batch: Batch, active: list[bool], step: int) -> Tensor:
         for group in self.optimizer.param_groups:
@@ -271,18 +288,23 @@ class _Trainer:
         self._fade(step)
         noted = self.last.note(step)
         for places, learner, part in self._passes(batch, active):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                outputs = learner.network(part.features, part.codes)
+            divided = self.divided.outputs(learner.network, part) if self.divided else None
+            outputs = divided.all if divided else self._outputs(learner.network, part)
             sums, counts = self.losses.sums(outputs.float(), part.targets, part.weights)
             found = sums / counts.clamp(min=1)
             price = self.penalties(learner.network.combined(outputs.float()), part, places)
             keep_weights(learner, found)
             moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
-            self.backward(learner, part, found, counts > 0, price, moment)
+            if self.divided and divided:
+                self.divided.backward(learner, divided, found, counts > 0, price, moment)
+            else:
+                self.backward(learner, part, found, counts > 0, price, moment)
             noted.losses[places], noted.labelled[places] = found.detach(), counts
             noted.weights[places] = weights_used(learner, found)
             self.shown[places] += counts
             self.taught[places] += counts > 0
+        if self.divided:
+            self.divided.add_up(self.whole.network.parameters())
         noted.norms.copy_(self._clip())
         lost = self.device.type == "cpu" and not torch.isfinite(noted.norms[active]).all()
         if lost or self.last.full(step):
@@ -298,6 +320,11 @@ class _Trainer:
         says = torch.tensor([say(self.arm.fadings.get(name), step, total) for name in self.arm.states])
         for learner in (self.whole, *self.members):
             learner.balance.says.copy_(says)
+
+    def _outputs(self, network: Network, batch: Batch) -> Tensor:
+        with autocast(self.recipe.precision, self.device):
+            outputs: Tensor = network(batch.features, batch.codes)
+        return outputs
 
     def _passes(self, batch: Batch, active: list[bool]) -> Iterator[tuple[Any, Learner, Batch]]:
         """Yield (places, learner, rows): the whole stack at once on a GPU, member by member on a CPU."""
