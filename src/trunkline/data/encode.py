@@ -145,15 +145,6 @@ def write_features(
             array.flush()
 
 
-def read_labels(task: Task, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """Return a target column as its task kind reads it: float64 with NaN, or str objects with None."""
-    import pyarrow as pa
-
-    if task.kind == "multiclass":
-        return np.asarray(column.to_numpy(), dtype=object)
-    return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
-
-
 def write_labels(name: str, task: Task, rows: pq.ParquetFile, sides: Mapping[str, Mask], folder: Path) -> None:
     """Fit one task on its training labels and write all labels of the task, train first.
 
@@ -167,9 +158,9 @@ def write_labels(name: str, task: Task, rows: pq.ParquetFile, sides: Mapping[str
     Raises:
         DataError: The training labels cannot teach this kind of task.
     """
-    labels = read_labels(task, rows.read([task.target])[task.target])
+    labels = task.read(rows.read(list(task.label_columns)))
     state = task.fit(name, labels[sides["train"]])
-    encoded = task.encode(name, task.target, labels, state)
+    encoded = task.encode(labels, state)
     of_sides = {side: encoded[mask] for side, mask in sides.items()}
     path = folder / f"{name}.npy"
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:

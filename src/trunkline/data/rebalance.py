@@ -9,24 +9,23 @@ must be taken off the logits before export; equal draws change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from trunkline.tasks import BinaryTask, MulticlassTask, RegressionTask, Task
+    from trunkline.tasks import Task
 
 Plan = dict[str, Any]
 
 
-def plan(task: Task, labels: pa.Array | pa.ChunkedArray) -> Plan:
+def plan(task: Task, *labels: pa.Array | pa.ChunkedArray) -> Plan:
     """Plan equal draws: every labelled row counts the same.
 
     Args:
         task: The task's declaration.
-        labels: Its training labels, null = no label.
+        labels: Its label columns, training rows only, null = no label.
 
     Returns:
         rows: labelled training rows. classes: their count per class, in the order of the outputs ("false", "true" for
@@ -38,39 +37,13 @@ def plan(task: Task, labels: pa.Array | pa.ChunkedArray) -> Plan:
         >>> plan(BinaryTask(kind="binary", target="y"), pa.array([True, False, None, False, False]))["prior"]
         0.25
     """
-    known = pl.Series(labels).drop_nulls()
-    classes, prior = MEASURES[task.kind](task, known)
+    rows, classes, prior = task.summary(*(pl.Series(column) for column in labels))
     return {
         "version": 1,
         "draws": "equal",
-        "rows": len(known),
+        "rows": rows,
         "classes": classes,
         "prior": prior,
         "class_weights": dict.fromkeys(classes, 1.0),
         "prior_shift": dict.fromkeys(classes, 0.0),
     }
-
-
-def _of_binary(task: BinaryTask, known: pl.Series) -> tuple[dict[str, int], float | None]:
-    positives = int(known.sum())
-    classes = {"false": len(known) - positives, "true": positives}
-    return classes, positives / len(known) if len(known) else None
-
-
-def _of_multiclass(task: MulticlassTask, known: pl.Series) -> tuple[dict[str, int], dict[str, float] | None]:
-    found = dict(known.value_counts().iter_rows())
-    classes = {word: int(found.get(word, 0)) for word in task.classes or sorted(found)}
-    total = sum(classes.values())
-    return classes, {word: count / total for word, count in classes.items()} if total else None
-
-
-def _of_regression(task: RegressionTask, known: pl.Series) -> tuple[dict[str, int], dict[str, float] | None]:
-    values = known.to_numpy()
-    return {}, {"mean": float(values.mean()), "sd": float(values.std())} if len(values) else None
-
-
-MEASURES: dict[str, Callable[..., tuple[dict[str, int], Any]]] = {
-    "binary": _of_binary,
-    "multiclass": _of_multiclass,
-    "regression": _of_regression,
-}

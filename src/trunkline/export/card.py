@@ -13,8 +13,10 @@ from trunkline.columns.encoder import Encoder
 from trunkline.columns.timestamp import MISSING_TIME
 from trunkline.data.declarations import Data
 from trunkline.export.declarations import Export
-from trunkline.tasks import TaskState
-from trunkline.tasks._modules import Region, region_parts
+from trunkline.tasks import KINDS as TASK_KINDS
+from trunkline.tasks import TaskState, kind_of
+from trunkline.tasks._modules import Region, derived_parts, region_parts
+from trunkline.tasks.base import Part
 
 FORMAT = 1
 MISSING: dict[str, Any] = {"numeric": "NaN", "categorical": "", "timestamp": MISSING_TIME}
@@ -63,22 +65,19 @@ def describe(
 
 def outputs(states: dict[str, TaskState], regions: Mapping[str, Region]) -> list[dict[str, Any]]:
     """Return a description of every output of the graph, in its order."""
-    described: list[dict[str, Any]] = []
+    described = [_part(name, state, kind_of(state).parts(state)[0]) for name, state in states.items()]
+    described += [_part(name, state, part) for name, state in states.items() for part in derived_parts(state)]
     for name, state in states.items():
-        part = "value" if state["kind"] == "regression" else "probability"
-        described.append({"name": f"{name}.{part}", "task": name, "kind": state["kind"], "part": part})
-        if state["kind"] == "regression":
-            described[-1] |= {"unit": state["unit"], "spread": state["spread"]}
-        if state["kind"] == "multiclass":
-            described[-1] |= {"classes": state["classes"]}
-    for name, state in states.items():
-        if state["kind"] == "multiclass" or state.get("threshold") is not None:
-            words = state.get("classes", ["false", "true"])
+        if rule := kind_of(state).label_rule(state):
             described.append(
-                {"name": f"{name}.label", "task": name, "kind": state["kind"], "part": "label", "classes": words,
-                 "threshold": state.get("threshold")}
+                {"name": f"{name}.label", "task": name, "kind": state["kind"], "part": "label", "classes": rule.words,
+                 "threshold": rule.threshold}
             )  # fmt: skip
     return described + [part for name, region in _ordered(states, regions) for part in _region(name, region, states)]
+
+
+def _part(name: str, state: TaskState, part: Part) -> dict[str, Any]:
+    return {"name": f"{name}.{part.name}", "task": name, "kind": state["kind"], "part": part.name, **part.facts}
 
 
 def _ordered(states: dict[str, TaskState], regions: Mapping[str, Region]) -> list[tuple[str, Region]]:
@@ -87,10 +86,8 @@ def _ordered(states: dict[str, TaskState], regions: Mapping[str, Region]) -> lis
 
 def _region(name: str, region: Region, states: dict[str, TaskState]) -> list[dict[str, Any]]:
     state = states[name]
-    if state["kind"] == "regression":
-        facts = {"unit": state["unit"], "spread": state["spread"]}
-    else:
-        facts = {"classes": state.get("classes", ["false", "true"])}
+    words = kind_of(state).words(state)
+    facts = {"unit": state["unit"], "spread": state["spread"]} if words is None else {"classes": words}
     return [
         {"name": f"{name}.{part}", "task": name, "kind": state["kind"], "part": part, "coverage": region.coverage}
         | facts
@@ -151,7 +148,7 @@ def markdown(card: dict[str, Any], license_name: str | None) -> str:
         "| output | meaning |",
         "|---|---|",
     ]
-    lines += [f"| `{output['name']}` | {_meaning(output)} |" for output in card["outputs"]]
+    lines += [f"| `{output['name']}` | {TASK_KINDS[output['kind']].meaning(output)} |" for output in card["outputs"]]
     lines += ["", "## How good it is", "", "On the test rows, as this file scores them.", ""]
     lines += [
         "| task | labelled test rows | metric | this file | trained alone | verdict on sharing |",
@@ -190,24 +187,3 @@ def _percent(share: float) -> str:
 
 def _score(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.4f}"
-
-
-def _meaning(output: dict[str, Any]) -> str:
-    task = output["task"]
-    if output["part"] in ("lower", "upper"):
-        end, asked = output["part"], _percent(output["coverage"])
-        unit = f", in {output['unit']}," if output["unit"] else ""
-        return f"{end} end{unit} of an interval meant to hold {task} for {asked} of rows"
-    if output["part"] == "set":
-        words, asked = ", ".join(output["classes"]), _percent(output["coverage"])
-        return f"which of {words} {task} may be; meant to hold the right one for {asked} of the rows of each class"
-    if output["part"] == "value":
-        return f"{task}, in {output['unit'] or 'the unit of its target'}"
-    if output["part"] == "label":
-        return (
-            f"the likeliest class of {task}" if output["threshold"] is None else f"true from {output['threshold']} on"
-        )
-    classes = output.get("classes")
-    return (
-        f"calibrated probability of {', '.join(classes)}" if classes else f"calibrated probability that {task} is true"
-    )

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from trunkline.columns.encoder import Encoder, code_name
 from trunkline.nets.network import Network
-from trunkline.tasks import TaskState
-from trunkline.tasks._modules import Correction, Predict, Region, Regions, region_parts
+from trunkline.tasks import TaskState, kind_of
+from trunkline.tasks._modules import Correction, Predict, Region, Regions, derived_parts, region_parts
 
 if TYPE_CHECKING:
     import onnx
@@ -54,10 +54,13 @@ class Model(nn.Module):
         self.regions = Regions(states, regions or [None] * len(states))
 
     def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
-        """Return one prediction per task for raw inputs [rows, 1] each, in the encoder's order; then the regions."""
+        """Return one prediction per task for raw inputs [rows, 1] each, in the encoder's order; then what follows.
+
+        That is the derived parts of all tasks, and the regions.
+        """
         features, codes = self.prepare(list(raw))
         predictions = self.predict(self.network(features, codes))
-        return (*predictions, *self.regions(predictions))
+        return (*predictions, *self.predict.derived(predictions), *self.regions(predictions))
 
 
 def example_inputs(encoder: Encoder, rows: int = 2) -> tuple[Tensor, ...]:
@@ -78,7 +81,8 @@ def build_graph(model: Model, encoder: Encoder, tasks: dict[str, TaskState], pro
     import onnx
     from onnx import helper
 
-    predictions = {main_output(name, state): state for name, state in tasks.items()}
+    predictions = {main_output(name, state): kind_of(state).parts(state)[0].width for name, state in tasks.items()}
+    predictions |= derived_outputs(tasks)
     regions = region_outputs(tasks, dict(zip(tasks, model.regions.regions, strict=True)))
     core = _trace(model.eval(), encoder, [*predictions, *regions])
     front = encoder.front()
@@ -87,7 +91,7 @@ def build_graph(model: Model, encoder: Encoder, tasks: dict[str, TaskState], pro
         [*front.graph.node, *core.graph.node, *back_nodes],
         "trunkline",
         [_input(name, kind) for name, kind in encoder.inputs],
-        [*map(_output, predictions, predictions.values()), *labels, *map(_output, regions, regions.values())],
+        [*map(_output, predictions, predictions.values()), *labels, *map(_region, regions, regions.values())],
         initializer=[*core.graph.initializer, *back_values],
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", 4)]
@@ -150,8 +154,13 @@ def _renamed(core: onnx.ModelProto, kept: set[str]) -> onnx.ModelProto:
 
 
 def main_output(name: str, state: TaskState) -> str:
-    """Return the graph's name for a task's prediction: its probability, or its value."""
-    return f"{name}.{'value' if state['kind'] == 'regression' else 'probability'}"
+    """Return the graph's name for the prediction of a task that is scored: its probability, its value..."""
+    return f"{name}.{kind_of(state).parts(state)[0].name}"
+
+
+def derived_outputs(tasks: Mapping[str, TaskState]) -> dict[str, int]:
+    """Return the graph's names of what follows from the predictions, in the order of `Predict.derived`, with widths."""
+    return {f"{name}.{part.name}": part.width for name, state in tasks.items() for part in derived_parts(state)}
 
 
 def _input(name: str, kind: str) -> Any:
@@ -172,12 +181,21 @@ def region_outputs(tasks: Mapping[str, TaskState], regions: Mapping[str, Region 
     return {f"{name}.{part}": state for name, state in having.items() for part in region_parts(state)}
 
 
-def _output(name: str, state: TaskState) -> Any:
+def _output(name: str, width: int) -> Any:
     from onnx import TensorProto, helper
 
-    if name.endswith(".set"):
-        return helper.make_tensor_value_info(name, TensorProto.BOOL, ["rows", max(state["outputs"], 2)])
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", state["outputs"]])
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", width])
+
+
+def _region(name: str, state: TaskState) -> Any:
+    from onnx import TensorProto, helper
+
+    words = kind_of(state).words(state)
+    return (
+        _output(name, 1)
+        if words is None
+        else helper.make_tensor_value_info(name, TensorProto.BOOL, ["rows", len(words)])
+    )
 
 
 def _labels(tasks: dict[str, TaskState]) -> tuple[list[Any], list[Any], list[Any]]:
@@ -186,16 +204,19 @@ def _labels(tasks: dict[str, TaskState]) -> tuple[list[Any], list[Any], list[Any
 
     nodes, constants, outputs = [], [], []
     for name, state in tasks.items():
-        words = ["false", "true"] if state["kind"] == "binary" else state.get("classes")
-        if words is None or (state["kind"] == "binary" and state["threshold"] is None):
+        rule = kind_of(state).label_rule(state)
+        if rule is None:
             continue
-        place, probability = f"back/{name}/place", f"{name}.probability"
-        if state["kind"] == "binary":
-            constants.append(helper.make_tensor(f"back/{name}/threshold", TensorProto.FLOAT, [], [state["threshold"]]))
+        words, place, probability = rule.words, f"back/{name}/place", f"{name}.probability"
+        if rule.by == "threshold":
+            constants.append(helper.make_tensor(f"back/{name}/threshold", TensorProto.FLOAT, [], [rule.threshold]))
             nodes.append(
                 helper.make_node("GreaterOrEqual", [probability, f"back/{name}/threshold"], [f"back/{name}/over"])
             )
             nodes.append(helper.make_node("Cast", [f"back/{name}/over"], [place], to=TensorProto.INT64))
+        elif rule.by == "median":
+            middle = median_nodes(name, probability, place)
+            constants, nodes = [*constants, *middle[0]], [*nodes, *middle[1]]
         else:
             nodes.append(helper.make_node("ArgMax", [probability], [place], axis=1, keepdims=1))
         constants.append(
@@ -206,3 +227,21 @@ def _labels(tasks: dict[str, TaskState]) -> tuple[list[Any], list[Any], list[Any
     for node in nodes:
         node.name = f"{node.output[0]}/{node.op_type}"
     return nodes, constants, outputs
+
+
+def median_nodes(name: str, probability: str, place: str) -> tuple[list[Any], list[Any]]:
+    """Return constants and nodes that give the place of the first class up to which half of the probability lies."""
+    from onnx import TensorProto, helper
+
+    axis, half, up_to, below, whole = (f"back/{name}/{part}" for part in ("axis", "half", "up_to", "below", "whole"))
+    constants = [
+        helper.make_tensor(axis, TensorProto.INT64, [1], [1]),
+        helper.make_tensor(half, TensorProto.FLOAT, [], [0.5]),
+    ]
+    nodes = [
+        helper.make_node("CumSum", [probability, axis], [up_to]),
+        helper.make_node("Less", [up_to, half], [below]),
+        helper.make_node("Cast", [below], [whole], to=TensorProto.INT64),
+        helper.make_node("ReduceSum", [whole, axis], [place], keepdims=1),
+    ]
+    return constants, nodes

@@ -17,7 +17,6 @@ import torch
 
 from trunkline.columns.encoder import Encoder
 from trunkline.data.declarations import Data
-from trunkline.data.encode import read_labels
 from trunkline.errors import GateError
 from trunkline.evaluation.calibration import measure_coverage
 from trunkline.export import card as cards
@@ -91,7 +90,7 @@ class Exporter:
         real, _ = build_feeds(test.slice(0, max(self.export.parity_rows, SAMPLE_ROWS)), self.inputs)
         card["parity"] = check_parity(self.model, graph, self.encoder, self.states, real, 0, self.threads)
         session = start_session(graph, self.threads)
-        labels = {name: _labels(name, task, self.states[name], test) for name, task in self.tasks.items()}
+        labels = {name: task.encode(task.read(test), self.states[name]) for name, task in self.tasks.items()}
         found = self._outputs(session, test)
         check_scores(found, labels, self.tasks, self.states, evaluation)
         for name, region in self.regions.items():
@@ -128,10 +127,6 @@ def _test_rows(split: Path) -> pa.Table:
     check_seal(split)
     table = pq.read_table(split / "rows.parquet", page_checksum_verification=True)
     return table.filter(pc.equal(table["side"], "test"))
-
-
-def _labels(name: str, task: Task, state: TaskState, test: pa.Table) -> np.ndarray[Any, Any]:
-    return task.encode(name, task.target, read_labels(task, test[task.target]), state)
 
 
 def check_scores(

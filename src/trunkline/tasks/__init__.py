@@ -10,7 +10,7 @@ A kind is one file with its torch functions in a private sibling; it is named on
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -21,10 +21,14 @@ from trunkline.tasks.regression import RegressionTask
 
 Task = Annotated[BinaryTask | MulticlassTask | RegressionTask, Field(discriminator="kind")]
 
-KINDS: dict[str, type[BinaryTask | MulticlassTask | RegressionTask]] = {
-    "binary": BinaryTask,
-    "multiclass": MulticlassTask,
-    "regression": RegressionTask,
+KINDS: dict[str, type[Task]] = {
+    get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(Task)[0])
 }
 
-__all__ = ["KINDS", "BinaryTask", "Metric", "MulticlassTask", "RegressionTask", "Task", "TaskState"]
+
+def kind_of(state: TaskState) -> type[Task]:
+    """Return the kind of task that learned a state."""
+    return KINDS[state["kind"]]
+
+
+__all__ = ["KINDS", "BinaryTask", "Metric", "MulticlassTask", "RegressionTask", "Task", "TaskState", "kind_of"]

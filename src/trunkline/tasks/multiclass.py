@@ -8,18 +8,25 @@ loss    cross-entropy, divided by the entropy of the training class shares
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from trunkline.errors import DataError
-from trunkline.tasks.base import BaseTask, Metric, TaskState
+from trunkline.tasks.base import LabelColumn, LabelRule, Measure, Metric, Part, Summary, TargetTask, TaskState
 from trunkline.tasks.binary import calibration_error
-from trunkline.tasks.metrics import Resampled, calibration, f1_macro, mean
+from trunkline.tasks.metrics import SAYS, Resampled, calibration, f1_macro, mean
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+    from trunkline.tasks._head import Head
 
 
-class MulticlassTask(BaseTask):
+class MulticlassTask(TargetTask):
     """A target with several classes, of which a row has one."""
 
     kind: Literal["multiclass"]
@@ -31,13 +38,22 @@ class MulticlassTask(BaseTask):
     )
 
     metrics: ClassVar[dict[str, Metric]] = {
-        "accuracy": Metric(True, 1.0),
-        "f1_macro": Metric(True, 1.0),
-        "log_loss": Metric(False, 0.0),
-        "calibration_error": Metric(False, 0.0),
+        "accuracy": Metric(True, 1.0, "share of rows whose likeliest class is the right one"),
+        "f1_macro": Metric(True, 1.0, "mean over the classes of the harmonic mean of precision and recall"),
+        "log_loss": Metric(False, 0.0, SAYS["log_loss"]),
+        "calibration_error": Metric(False, 0.0, SAYS["calibration_error"]),
     }
     skill_metric: ClassVar[str] = "log_loss"
     output_names: ClassVar[tuple[str, ...]] = ("probability", "label", "set")
+    regions: ClassVar[tuple[str, ...]] = ("set",)
+    promised: ClassVar[str] = "several classes the probability of the likeliest"
+    promises: ClassVar[Literal["share", "number"]] = "share"
+    charted: ClassVar[tuple[str, str | None, str | None]] = ("probability given to the true class", None, None)
+
+    @property
+    def label_columns(self) -> dict[str, LabelColumn]:
+        """One column of words."""
+        return {self.target: LabelColumn("target", "words", words=self.classes, allowed="classes")}
 
     def fit(self, name: str, labels: np.ndarray[Any, Any]) -> TaskState:
         """Learn classes, their shares and the normaliser from the training labels.
@@ -73,12 +89,79 @@ class MulticlassTask(BaseTask):
         }
 
     @staticmethod
-    def encode(name: str, target: str, values: np.ndarray[Any, Any], state: TaskState) -> np.ndarray[Any, Any]:
+    def encode(values: np.ndarray[Any, Any], state: TaskState) -> np.ndarray[Any, Any]:
         """Return float32 targets as the loss reads them: the class's place, NaN for no label or an unknown class."""
         place = {word: float(at) for at, word in enumerate(state["classes"])}
         return np.array(
             [place.get(value, np.nan) if value is not None else np.nan for value in values], dtype=np.float32
         )
+
+    def read(self, table: pa.Table) -> np.ndarray[Any, Any]:
+        """Return the words, str objects [rows], None = no label."""
+        return np.asarray(table[self.target].to_numpy(), dtype=object)
+
+    def summary(self, *labels: pl.Series) -> Summary:
+        """Return rows and shares of the classes, in the order of the outputs."""
+        known = labels[0].drop_nulls()
+        found = dict(known.value_counts().iter_rows())
+        classes = {word: int(found.get(word, 0)) for word in self.classes or sorted(found)}
+        total = sum(classes.values())
+        prior = {word: count / total for word, count in classes.items()} if total else None
+        return Summary(len(known), classes, prior)
+
+    @staticmethod
+    def head() -> Head:
+        """Return the logits' loss and prediction."""
+        from trunkline.tasks._multiclass import MulticlassHead
+
+        return MulticlassHead()
+
+    @staticmethod
+    def words(state: TaskState) -> list[str]:
+        """Return the classes in the order of the outputs."""
+        return list(state["classes"])
+
+    @staticmethod
+    def parts(state: TaskState) -> list[Part]:
+        """Return the probability of each class."""
+        return [Part("probability", state["outputs"], {"classes": state["classes"]})]
+
+    @classmethod
+    def label_rule(cls, state: TaskState) -> LabelRule:
+        """Return that the label is the likeliest class."""
+        return LabelRule(cls.words(state), "likeliest")
+
+    @classmethod
+    def meaning(cls, output: Mapping[str, Any]) -> str:
+        """Return what an output of the card means, for people."""
+        if output["part"] == "label":
+            return f"the likeliest class of {output['task']}"
+        if output["part"] == "probability":
+            return f"calibrated probability of {', '.join(output['classes'])}"
+        return super().meaning(output)
+
+    @classmethod
+    def promise(
+        cls, state: TaskState, prediction: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return the probability of the likeliest class, and whether it was the one."""
+        return prediction.max(axis=1).astype(np.float64), (prediction.argmax(axis=1) == labels).astype(np.float64)
+
+    @classmethod
+    def spread(
+        cls, state: TaskState, prediction: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """Return per class the probability that its own rows got for it."""
+        return {word: prediction[labels == place, place] for place, word in enumerate(cls.words(state))}
+
+    def group_measures(
+        self, state: TaskState, prediction: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
+    ) -> Iterator[Measure]:
+        """Yield the accuracy, and how often each class is the likeliest."""
+        known, chosen = ~np.isnan(labels), prediction.argmax(axis=1)
+        yield Measure("accuracy", (chosen == labels) & known, known, True)
+        for place, name in enumerate(self.words(state)):
+            yield Measure(f"selection_rate.{name}", chosen == place, np.ones(len(labels)), True)
 
     def scores(
         self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState
