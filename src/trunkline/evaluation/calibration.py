@@ -46,7 +46,7 @@ def analyse(evidence: Evidence, rows: TestRows) -> dict[str, Any]:
         "histogram": histogram(evidence.state, prediction, labels),
     }
     if rows.time is not None and told.any():
-        time = rows.time[known][told]
+        time = np.repeat(rows.time[known], len(observed) // len(labels))[told]
         found["calibration_over_time"] = over_time(time, predicted[told], observed[told], number=number)
     return found
 
@@ -170,7 +170,7 @@ def histogram(state: TaskState, prediction: Array, labels: Array) -> dict[str, A
     """
     kind = kind_of(state)
     series = kind.spread(state, prediction, labels)
-    if kind.promises == "share":
+    if kind.spreads == "share":
         return _counted(series, 0.0, 1.0)
     low, high = np.quantile(np.concatenate(list(series.values())), [TAIL, 1 - TAIL]).tolist()
     return _counted(series, low, high if high > low else low + 1)

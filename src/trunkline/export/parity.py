@@ -12,7 +12,7 @@ from trunkline.columns.encoder import Encoder
 from trunkline.errors import GateError
 from trunkline.export.graph import Model, derived_outputs, main_output, region_outputs
 from trunkline.serving.session import start_session
-from trunkline.tasks import TaskState
+from trunkline.tasks import TaskState, kind_of
 from trunkline.tasks._modules import Region, head_of
 
 TOLERANCE = 1e-5  # on probabilities; on values 1e-5 of the value plus 1e-5 of the target's standard deviation
@@ -106,7 +106,7 @@ def _compare(
             assert region is not None
             allowed = _near_bounds(tasks[name], predictions[name], region).astype(np.float64)
         else:
-            allowed = _allowed(tasks[name], wanted)
+            allowed = _allowed(tasks[name], kind, wanted)
             largest[name] = max(largest[name], float(difference.max()))
         if not (difference <= allowed).all():  # also refuses NaN
             row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference - allowed).max(axis=1)))
@@ -118,10 +118,12 @@ def _compare(
             )
 
 
-def _allowed(state: TaskState, wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if "spread" in state:
-        return np.asarray(TOLERANCE * np.abs(wanted.astype(np.float64)) + TOLERANCE * state["spread"])
-    return np.full(wanted.shape, TOLERANCE)
+def _allowed(state: TaskState, kind: str, wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    spreads = {part.name: part.facts.get("spread") for part in kind_of(state).parts(state)}
+    spread = spreads.get(kind, state.get("spread"))
+    if spread is None:
+        return np.full(wanted.shape, TOLERANCE)
+    return np.asarray(TOLERANCE * np.abs(wanted.astype(np.float64)) + TOLERANCE * spread)
 
 
 def _near_bounds(state: TaskState, prediction: np.ndarray[Any, Any], region: Region) -> np.ndarray[Any, Any]:

@@ -16,10 +16,25 @@ from pydantic import Field
 
 from trunkline.tasks.base import Metric, TaskState
 from trunkline.tasks.binary import BinaryTask
+from trunkline.tasks.count import CountTask
 from trunkline.tasks.multiclass import MulticlassTask
+from trunkline.tasks.multilabel import MultilabelTask
+from trunkline.tasks.ordinal import OrdinalTask
+from trunkline.tasks.quantile import QuantileTask
 from trunkline.tasks.regression import RegressionTask
+from trunkline.tasks.survival import SurvivalTask
 
-Task = Annotated[BinaryTask | MulticlassTask | RegressionTask, Field(discriminator="kind")]
+Task = Annotated[
+    BinaryTask
+    | MulticlassTask
+    | RegressionTask
+    | CountTask
+    | OrdinalTask
+    | QuantileTask
+    | MultilabelTask
+    | SurvivalTask,
+    Field(discriminator="kind"),
+]
 
 KINDS: dict[str, type[Task]] = {
     get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(Task)[0])

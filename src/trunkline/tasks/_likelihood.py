@@ -53,3 +53,32 @@ def likeliest(distance: Array, bias: Array, truth: Array) -> tuple[float, tuple[
     bounds = [SLOPE_RANGE, *[(None, None)] * (len(bias) - 1)]
     slope, *intercepts = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
     return slope, (0.0, *intercepts)
+
+
+def likeliest_logits(distance: Array, bias: Array, truth: Array) -> tuple[float, tuple[float, ...]]:
+    """Return one slope for several logits and an intercept for each, under which their answers are likeliest.
+
+    Args:
+        distance: Logits minus their bias, float64 [rows, logits].
+        bias: Of each logit [logits].
+        truth: 1, 0, or NaN where nothing is asked, float64 [rows, logits]. A logit that is always answered the same
+            keeps its intercept at 0.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    asked = ~np.isnan(truth)
+    answers = np.where(asked, truth, 0.0)
+    count, yes = asked.sum(), answers.sum(axis=0)
+    mixed = (yes > 0) & (yes < asked.sum(axis=0))
+
+    def loss(parameters: Array) -> tuple[float, Array]:
+        logits = parameters[0] * distance + bias + parameters[1:]
+        gap = np.where(asked, expit(logits) - answers, 0.0)
+        value = np.where(asked, np.logaddexp(0.0, logits) - answers * logits, 0.0).sum() / count
+        return float(value), np.concatenate([[np.sum(gap * distance)], gap.sum(axis=0)]) / count
+
+    bounds = [SLOPE_RANGE, *[(-10.0, 10.0) if both else (0.0, 0.0) for both in mixed]]
+    start = np.concatenate([[1.0], np.zeros(len(bias))])
+    slope, *intercepts = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
+    return slope, tuple(intercepts)

@@ -129,6 +129,8 @@ class BaseTask(Declared):
     """What the calibration chart shows, in words that follow "of"."""
     promises: ClassVar[Literal["share", "number"]] = "number"
     """Whether what came is true or false, or a number."""
+    spreads: ClassVar[Literal["share", "number"]] = "number"
+    """Whether the histogram is one of probabilities, or of numbers."""
     charted: ClassVar[tuple[str, str | None, str | None]]
     """Of the histogram: what it shows, which series is filled (None: all of them together) and which is outlined."""
 
@@ -252,6 +254,8 @@ class BaseTask(Declared):
     @classmethod
     def promise(cls, state: TaskState, prediction: Array, labels: Array) -> tuple[Array, Array]:
         """Return what was promised and what came, float64 [rows] each; NaN where it is not known what came.
+
+        A kind that promises several things of a row gives them one after the other, [rows x things].
 
         Args:
             state: The task's state.

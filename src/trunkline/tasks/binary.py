@@ -46,6 +46,7 @@ class BinaryTask(TargetTask):
     regions: ClassVar[tuple[str, ...]] = ("set",)
     promised: ClassVar[str] = "a yes or no the probability of yes"
     promises: ClassVar[Literal["share", "number"]] = "share"
+    spreads: ClassVar[Literal["share", "number"]] = "share"
     charted: ClassVar[tuple[str, str | None, str | None]] = (
         "bars: rows that were true, dashes: false",
         "true",

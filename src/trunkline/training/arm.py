@@ -33,7 +33,7 @@ from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, Region, loss_targets
 from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Rows
-from trunkline.training.calibrate import fit_corrections
+from trunkline.training.calibrate import fit_corrections, uncorrected
 from trunkline.training.checkpoint import Checkpoints, identity
 from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, Monitor, Training
@@ -101,7 +101,13 @@ def train_arm(
     calibrated = [_calibrated(arm, of_seed.network, held, labels, calibration) for of_seed in fitted]
     write_json(
         target / "calibration.json",
-        {"version": 1, "kind": calibration.kind, "rows": len(calibrates), **_by_part(calibrated)},
+        {
+            "version": 1,
+            "kind": calibration.kind,
+            "rows": len(calibrates),
+            **_by_part(calibrated),
+            **uncorrected(arm.states),
+        },
     )
     gates = [gate_report(each.network, validation.features, validation.codes, list(arm.states)) for each in fitted]
     for line in gate_warnings(gates):

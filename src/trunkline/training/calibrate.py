@@ -49,6 +49,12 @@ def fit_corrections(
     }
 
 
+def uncorrected(states: Mapping[str, TaskState]) -> dict[str, dict[str, str]]:
+    """Return, under "uncorrected", why some tasks stay as trained; nothing where none does."""
+    found = {name: head_of(state).uncorrected for name, state in states.items() if head_of(state).uncorrected}
+    return {"uncorrected": found} if found else {}
+
+
 def head_slices(states: Mapping[str, TaskState]) -> dict[str, slice]:
     """Return which of the outputs of all heads are a task's."""
     ends = np.cumsum([state["outputs"] for state in states.values()]).tolist()
