@@ -414,7 +414,7 @@ def test_an_outsider_recomputes_the_reported_scores_from_the_file(finished: Path
     assert np.mean(areas) == pytest.approx(reported["tags"]["roc_auc_macro"], abs=1e-4)
     own = labelled("days", "left")
     pairs = Concordance(test["days"][own].to_numpy(), test["left"][own].to_numpy(bool), outputs["stay.value"][own, 0])
-    assert pairs(np.ones(own.sum())) == pytest.approx(reported["stay"]["concordance"], abs=1e-3)
+    assert pairs(np.ones(own.sum(), dtype=np.uint8)) == pytest.approx(reported["stay"]["concordance"], abs=1e-3)
 
 
 def test_the_file_keeps_every_promise_of_form(found: Any) -> None:

@@ -21,14 +21,13 @@ from trunkline.tasks.base import Array
 class _Blocks(NamedTuple):
     """Blocks of one length, and the events that ask one of them.
 
-    order: rows, by block and within it by prediction; events that ask; first and end of the block each asks, and in it
-    the first place with a prediction as large as the event's, and with a larger one.
+    order: rows, by block and within it by prediction; events that ask; end of the block each asks, and in it the first
+    place with a prediction as large as the event's, and with a larger one.
     """
 
     order: Array
     asks: Array
     end: Array
-    start: Array
     equal: Array
     above: Array
 
@@ -51,7 +50,7 @@ class Concordance:
         self.events = np.flatnonzero(event[order])
         longer = ends[np.cumsum(changes) - 1][self.events]
         rank = np.unique(value[order], return_inverse=True)[1]
-        self.rows, self.weights_of = order, order[self.events]
+        self.rows, self.longer = order, longer
         self.blocks = [
             block for power in range(len(time).bit_length()) if (block := _blocks(power, rank, self.events, longer))
         ]
@@ -62,16 +61,21 @@ class Concordance:
         Args:
             counts: How often each row was drawn, unsigned integers [rows].
         """
-        drawn = counts.take(self.rows).astype(np.float64)
-        right = np.zeros(len(drawn))
-        pairs = np.zeros(len(drawn))
+        drawn = counts.take(self.rows)
+        twice = np.zeros(len(drawn), dtype=np.int64)  # the weight of concordant rows, where a half is a whole number
         for block in self.blocks:
-            running = np.concatenate([[0.0], drawn.take(block.order).cumsum()])
-            end, above = running.take(block.end), running.take(block.above)
-            right[block.asks] += end - (above + running.take(block.equal)) / 2
-            pairs[block.asks] += end - running.take(block.start)
-        total = float(drawn @ pairs)
-        return float(drawn @ right) / total if total else float("nan")
+            running = _running(drawn.take(block.order))
+            twice[block.asks] += 2 * running.take(block.end) - running.take(block.above) - running.take(block.equal)
+        first, so_far = drawn.take(self.events).astype(np.float64), _running(drawn)
+        pairs = float(first @ (so_far[-1] - so_far.take(self.longer)))
+        return float(first @ twice.take(self.events)) / (2 * pairs) if pairs else float("nan")
+
+
+def _running(counts: Array) -> Array:
+    """Return the sums of the first 0, 1, 2... counts."""
+    found = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=found[1:])
+    return found
 
 
 def _blocks(power: int, rank: Array, events: Array, longer: Array) -> _Blocks | None:
@@ -95,7 +99,6 @@ def _blocks(power: int, rank: Array, events: Array, longer: Array) -> _Blocks | 
         order,
         asks,
         np.minimum(start + length, rows),
-        start,
         np.searchsorted(key, wanted, side="left"),
         np.searchsorted(key, wanted, side="right"),
     )

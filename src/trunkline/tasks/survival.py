@@ -174,7 +174,7 @@ class SurvivalTask(TargetTask):
             Every metric of the kind; concordance is NaN without a pair of which it is known who came first.
         """
         pairs, losses = self._of_rows(truth, prediction, state)
-        return {"concordance": pairs(np.ones(len(truth))), "survival_log_loss": float(losses.mean())}
+        return {"concordance": pairs(np.ones(len(truth), dtype=np.uint8)), "survival_log_loss": float(losses.mean())}
 
     def resampled(self, truth: Array, prediction: Array, state: TaskState) -> dict[str, Resampled]:
         """Prepare every metric for rows that are drawn again; arguments as those of `scores`."""
