@@ -24,14 +24,14 @@ TASKS: dict[str, Any] = {
 PARAMS: dict[str, Any] = {
     "version": 1,
     "seed": 1,
-    "data": {"key": ["id"]},
+    "data": {"key": ["id"], "sensitive": ["city"]},
     "columns": {"x": {"kind": "numeric"}, "city": {"kind": "categorical"}},
     "tasks": TASKS,
     "validation": {"min_rows": 100, "min_class_rows": 10, "min_drop_rows": 1},
     "split": {"kind": "random"},
     "trunk": {"width": 16, "depth": 1, "embedding": 2},
     "training": {"seeds": 2, "epochs": 6, "batch": 64, "learning_rate": 0.02, "device": "cpu"},
-    "evaluation": {"draws": 200},
+    "evaluation": {"draws": 200, "slices": ["city"]},
     "export": {"parity_rows": 100, "golden_rows": 3},
 }
 

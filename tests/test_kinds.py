@@ -17,9 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds_world import PARAMS, TASKS, rows, run
 from sklearn import metrics as reference
+from world import write_params
 
+from trunkline.cli.check import find_faults
 from trunkline.data.rebalance import plan
 from trunkline.errors import DataError, ParamsError
+from trunkline.evaluation import calibration
+from trunkline.evaluation.evidence import Evidence, TestRows
 from trunkline.files import read_json
 from trunkline.project import parse_project
 from trunkline.serving.predict import predict_file
@@ -293,6 +297,23 @@ def test_known_answers_of_counts_and_ordered_classes(known: Any) -> None:
     assert math.isnan(task.scores(np.zeros(2), probability[[0, 0]], state)["quadratic_kappa"])
 
 
+@pytest.mark.parametrize("name", NEW)
+def test_what_was_promised_of_a_row_keeps_the_rows_time(name: str, known: Any) -> None:
+    task, state, labels = known[name]
+    labels = labels[:400].astype(np.float64)
+    held = Evidence(
+        name, task, state, labels, predicted(state, outputs_for(state, 400))[None], np.zeros((1, 400, 1)), 0
+    )
+    days = np.datetime64("2026-01-01", "s") + np.arange(400).astype("timedelta64[D]")
+    found = calibration.analyse(held, TestRows(np.arange(400), days))
+    predicted_of, came = task.promise(state, held.shared[0][held.known], labels[held.known])
+    assert len(came) == len(predicted_of) and len(came) % held.known.sum() == 0
+    told = np.repeat(days[held.known].astype("datetime64[M]"), len(came) // held.known.sum())[~np.isnan(came)]
+    points = found["calibration_over_time"]
+    assert [point["rows"] for point in points] == np.unique(told, return_counts=True)[1].tolist()
+    assert sum(point["rows"] for point in found["calibration"]) == len(told)
+
+
 # --- declarations -----------------------------------------------------------------------------------------
 
 
@@ -462,8 +483,25 @@ def test_report_and_card_say_what_each_kind_gives(finished: Path) -> None:
     analysis = read_json(finished / "reports/analysis.json")["tasks"]
     assert all(analysis[name]["calibration"] and analysis[name]["histogram"] for name in TASKS)
     assert [point["predicted"] for point in analysis["delay"]["calibration"]] == pytest.approx([0.1, 0.5, 0.9])
+    gaps = {
+        name: set(task["gaps"])
+        for name, task in read_json(finished / "reports/analysis.json")["fairness"]["city"].items()
+    }
+    assert gaps["visits"] == {"bias", "mae"} and gaps["stay"] == {"calibration"}
+    assert gaps["delay"] == {"below.0.1", "below.0.5", "below.0.9", "mae"}
+    assert gaps["tags"] == {f"calibration.{label}" for label in ("warm", "wet", "rare")}
+    assert gaps["stars"] == {"accuracy", *(f"selection_rate.{word}" for word in "1234")}
     card = (finished / "models/export/MODEL_CARD.md").read_text()
     assert "`stay.value` | expected time until stay or the end of the last bin, whichever comes first, in days" in card
+
+
+def test_check_names_the_label_column_that_no_file_holds(tmp_path: Path) -> None:
+    write_params(tmp_path, PARAMS)
+    (tmp_path / "data/incoming").mkdir(parents=True)
+    pq.write_table(rows(50).drop_columns(["wet", "left"]), tmp_path / "data/incoming/all.parquet")
+    said = "\n".join(finding.message for finding in find_faults(tmp_path))
+    assert "tasks.tags.labels.1: no file in data/incoming/ holds column 'wet'" in said
+    assert "tasks.stay.event: no file in data/incoming/ holds column 'left'" in said
 
 
 @pytest.mark.parametrize(
