@@ -71,6 +71,7 @@ def render_report(
 def _verdict(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     tasks, composite = evaluation["tasks"], evaluation["composite"]
     used = {metric for task in tasks.values() for metric in task["shared"]}
+    words = wording.metric_words([task["kind"] for task in tasks.values()])
     gates = gate_rows(evaluation["gates"])
     return {
         "headline": headline(tasks),
@@ -83,7 +84,7 @@ def _verdict(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "deployable": evaluation["deployable"],
         "advice": advice_rows(evaluation.get("advice") or [], tasks),
         "test_reads": evaluation.get("test_reads"),
-        "glossary": {metric: said for metric, said in wording.METRICS.items() if metric in used},
+        "glossary": {metric: said for metric, said in words.items() if metric in used},
     }
 
 

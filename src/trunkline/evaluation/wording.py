@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from trunkline.tasks import KINDS
 
 MISSING = "n/a"
 
-METRICS = {
-    metric: "; or ".join(dict.fromkeys(kind.metrics[metric].says for kind in KINDS.values() if metric in kind.metrics))
-    for metric in dict.fromkeys(metric for kind in KINDS.values() for metric in kind.metrics)
-}
-"""What each metric is, for the reader of a report."""
+
+def metric_words(kinds: Iterable[str]) -> dict[str, str]:
+    """Return what each metric of some kinds of task is, for the reader of a report."""
+    wanted = set(kinds)
+    used = [KINDS[kind].metrics for kind in KINDS if kind in wanted]
+    names = dict.fromkeys(metric for metrics in used for metric in metrics)
+    said = {name: dict.fromkeys(metrics[name].says for metrics in used if name in metrics) for name in names}
+    return {name: "; ".join(sentences) for name, sentences in said.items()}
+
+
+METRICS = metric_words(KINDS)
+"""What each metric is."""
 
 
 class Sign(NamedTuple):
