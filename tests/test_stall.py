@@ -158,10 +158,16 @@ def test_a_score_does_not_depend_on_how_rows_are_cut_into_batches(
     trainer = _Trainer(binary_arm(EqualWeights(), HardSharing(), rows), rows, rows, [3], Checkpoints(tmp_path, "x"),
                        lambda line: None, None)  # fmt: skip
     network, places = trainer.members[0].network.eval(), torch.arange(ROWS)
-    whole = network_outputs(network, rows.features, rows.codes), trainer._mean_losses([network], rows, places, trainer.skill_losses)
+    whole = (
+        network_outputs(network, rows.features, rows.codes),
+        trainer._mean_losses([network], rows, places, trainer.skill_losses),
+    )
     for module in ("arm", "fit"):
         monkeypatch.setattr(f"trunkline.training.{module}.SCORE_BATCH", 7)
-    cut = network_outputs(network, rows.features, rows.codes), trainer._mean_losses([network], rows, places, trainer.skill_losses)
+    cut = (
+        network_outputs(network, rows.features, rows.codes),
+        trainer._mean_losses([network], rows, places, trainer.skill_losses),
+    )
     for one, other in zip(whole, cut, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
 

@@ -31,7 +31,7 @@ def states() -> tuple[list[dict[str, Any]], torch.Tensor]:
     for task, labels in [(BINARY, yes), (MULTICLASS, words), (REGRESSION, number), (HUBER, number)]:
         state = task.fit("task", labels)
         found.append(state)
-        targets.append(loss_targets(state, task.encode("task", "y", labels, state)))
+        targets.append(loss_targets(state, task.encode(labels, state)))
     return found, torch.stack(targets, dim=1)
 
 

@@ -43,7 +43,10 @@ def targets(unlabelled: float = 0.0) -> list[Target]:
         ),
         "size": (RegressionTask(kind="regression", target="size"), pa.array(SIZE, mask=mask)),
     }
-    return [target_of(task, pa.chunked_array([values]), np.ones(ROWS, bool)) for task, values in tasks.values()]
+    return [
+        target_of(name, task.label_columns[name], pa.chunked_array([values]), np.ones(ROWS, bool))
+        for name, (task, values) in tasks.items()
+    ]
 
 
 def leaks_of(values: Any, **settings: Any) -> list[Leak]:

@@ -73,7 +73,7 @@ class Project(Declared):
         """Every column of the data that this project reads, each once, in a stable order."""
         split = self.split
         of_split = split.columns if split.kind == "group" else [] if split.kind == "random" else [split.column]
-        targets = [task.target for task in self.tasks.values()]
+        targets = [column for task in self.tasks.values() for column in task.label_columns]
         carried = [*self.data.keep, *self.data.sensitive]
         return list(dict.fromkeys([*self.data.key, *self.columns, *targets, *of_split, *carried]))
 
@@ -111,16 +111,18 @@ def _of_names(project: Project) -> Iterator[str]:
 
 def _of_targets(project: Project) -> Iterator[str]:
     learned_by: dict[str, str] = {}
-    for name, task in project.tasks.items():
-        if task.target in project.columns:
+    labels = [
+        (name, column, held) for name, task in project.tasks.items() for column, held in task.label_columns.items()
+    ]
+    for name, column, held in labels:
+        if column in project.columns:
             yield (
-                f"tasks.{name}.target: column '{task.target}' is also an input, so the model would read the answer; "
+                f"tasks.{name}.{held.setting}: column '{column}' is also an input, so the model would read the answer; "
                 f"remove it from columns"
             )
-        if task.target in learned_by:
-            other = learned_by[task.target]
-            yield f"tasks '{other}' and '{name}' both learn column '{task.target}'; give each its own target"
-        learned_by.setdefault(task.target, name)
+        if column in learned_by:
+            yield f"tasks '{learned_by[column]}' and '{name}' both learn column '{column}'; give each its own target"
+        learned_by.setdefault(column, name)
 
 
 def _of_given(project: Project) -> Iterator[str]:
@@ -174,7 +176,7 @@ def _of_validation(project: Project) -> Iterator[str]:
             if word not in binary:
                 hint = did_you_mean(word, binary) or f"; binary tasks are {', '.join(binary) or 'none'}"
                 yield f"validation.implications: '{word}' is no binary task{hint}"
-    targets = [task.target for task in project.tasks.values()]
+    targets = [column for task in project.tasks.values() for column in task.label_columns]
     for name in project.validation.may_lack:
         if name not in project.columns and name not in targets:
             known = [*project.columns, *targets]
@@ -262,6 +264,10 @@ def _of_evaluation(project: Project) -> Iterator[str]:
             if name not in project.tasks:
                 hint = did_you_mean(name, project.tasks) or "; take it out, or declare the task"
                 yield f"{section}: '{name}' is no task{hint}"
+    for name in project.calibration.coverage:
+        if name in project.tasks and not project.tasks[name].regions:
+            kind = project.tasks[name].kind
+            yield f"calibration.coverage.{name}: a {kind} task has neither interval nor set; take the task out"
     for name, gates in evaluation.gates.items():
         if name in project.tasks:
             yield from gate_problems(name, project.tasks[name], gates, project.data.sensitive)

@@ -90,8 +90,10 @@ def rebalance(root: Path, project: Project) -> None:
     source = open_rows(root / SPLIT)
     training = source.read(["side"])["side"].to_numpy() == "train"
     for name, task in project.tasks.items():
-        labels = source.read([task.target])[task.target].filter(training)
-        write_json(root / REBALANCE / f"{name}.json", plan(task, labels, rule_of(project.rebalance, name)))
+        labels = source.read(list(task.label_columns)).select(list(task.label_columns)).filter(training)
+        write_json(
+            root / REBALANCE / f"{name}.json", plan(task, *labels.columns, rule=rule_of(project.rebalance, name))
+        )
 
 
 def encode(root: Path, project: Project) -> None:

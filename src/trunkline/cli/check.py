@@ -125,5 +125,5 @@ def _sampling_advice(drops: list[Path], project: Project) -> list[str]:
     from trunkline.data.coverage import count_labels
     from trunkline.training.sampling.advice import advise
 
-    counted = count_labels(drops, {name: task.target for name, task in project.tasks.items()})
+    counted = count_labels(drops, {name: next(iter(task.label_columns)) for name, task in project.tasks.items()})
     return advise(project.sampling.kind, counted, project.training.batch) if counted else []

@@ -148,15 +148,6 @@ def write_features(
             array.flush()
 
 
-def read_labels(task: Task, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """Return a target column as its task kind reads it: float64 with NaN, or str objects with None."""
-    import pyarrow as pa
-
-    if task.kind == "multiclass":
-        return np.asarray(column.to_numpy(), dtype=object)
-    return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
-
-
 def write_labels(
     name: str, tasks: Mapping[str, Task], rows: pq.ParquetFile, sides: Mapping[str, Mask], folder: Path
 ) -> None:
@@ -176,7 +167,7 @@ def write_labels(
 
     @cache
     def whole(one: str) -> np.ndarray[Any, Any]:
-        return read_labels(tasks[one], rows.read([tasks[one].target])[tasks[one].target])
+        return tasks[one].read(rows.read(list(tasks[one].label_columns)))
 
     def of_side(mask: Mask) -> Callable[[str], np.ndarray[Any, Any]]:
         return lambda one: whole(one)[mask]
@@ -190,7 +181,7 @@ def write_labels(
     state = task.fit(name, labels["train"])
     if head and task.conditional == "entire_space":
         head["constant_loss"] = state["constant_loss"]
-    of_sides = {side: task.encode(name, task.target, part, state) for side, part in labels.items()}
+    of_sides = {side: task.encode(part, state) for side, part in labels.items()}
     path = folder / f"{name}.npy"
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         np.lib.format.write_array(handle, np.concatenate(list(of_sides.values())), allow_pickle=False)

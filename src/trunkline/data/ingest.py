@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trunkline.tasks import Task
 
 INPUT_TYPES = {"numeric": NUMBER, "categorical": TEXT, "timestamp": MOMENT}
-LABEL_TYPES = {"binary": TRUTH, "multiclass": TEXT, "regression": NUMBER}
+LABEL_TYPES = {"truth": TRUTH, "words": TEXT, "number": NUMBER}
 NOT_DROPS = ("README.md",)
 
 
@@ -55,7 +55,8 @@ def needs(data: Data, columns: Mapping[str, Column], tasks: Mapping[str, Task], 
     for name, column in columns.items():
         found[name] = Need(f"columns.{name}", INPUT_TYPES[column.kind])
     for name, task in tasks.items():
-        found[task.target] = Need(f"tasks.{name}.target", LABEL_TYPES[task.kind])
+        for target, held in task.label_columns.items():
+            found[target] = Need(f"tasks.{name}.{held.setting}", LABEL_TYPES[held.type])
     if split.kind == "time":
         known = found.get(split.column)
         if known is not None and known.type not in (None, MOMENT):

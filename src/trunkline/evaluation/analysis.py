@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from trunkline.evaluation import calibration
 from trunkline.evaluation.evidence import Evidence, TestRows
 from trunkline.evaluation.regret import checkpoint_regret
 from trunkline.evaluation.report_rebalance import rebalanced_said
 from trunkline.evaluation.slices import slice_scores
-
-QUANTILES = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "largest": 1.0}
 
 
 def analyse(
@@ -57,9 +53,4 @@ def label_counts(evidence: Evidence) -> dict[str, Any]:
     Returns:
         "counts": rows by class, or of a number "quantiles": its least, 5 %, median, 95 % and largest, in its own unit.
     """
-    labels = evidence.labels[evidence.known]
-    if evidence.state["kind"] == "regression":
-        return {"quantiles": {word: float(np.quantile(labels, share)) for word, share in QUANTILES.items()}}
-    words = evidence.state.get("classes", ["false", "true"])
-    counts = np.bincount(labels.astype(np.int64), minlength=len(words)).tolist()
-    return {"counts": dict(zip(words, counts, strict=True))}
+    return evidence.task.label_counts(evidence.state, evidence.labels[evidence.known])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from trunkline.evaluation.evidence import Evidence, TestRows
-from trunkline.tasks import TaskState
+from trunkline.tasks import TaskState, kind_of
 from trunkline.tasks.metrics import BINS, confidence_bins
 
 Array = np.ndarray[Any, Any]
@@ -39,30 +39,30 @@ def analyse(evidence: Evidence, rows: TestRows) -> dict[str, Any]:
     known = evidence.known
     prediction, labels = evidence.shared[evidence.exported][known], evidence.labels[known]
     predicted, observed = promise(evidence.state, prediction, labels)
-    number = evidence.state["kind"] == "regression"
+    told, number = ~np.isnan(observed), evidence.task.promises == "number"
+    curve = value_curve if number else calibration_curve
     found: dict[str, Any] = {
-        "calibration": value_curve(predicted, observed) if number else calibration_curve(predicted, observed),
+        "calibration": curve(predicted[told], observed[told]),
         "histogram": histogram(evidence.state, prediction, labels),
     }
-    if rows.time is not None:
-        found["calibration_over_time"] = over_time(rows.time[known], predicted, observed, number=number)
+    if rows.time is not None and told.any():
+        time = np.repeat(rows.time[known], len(observed) // len(labels))[told]
+        found["calibration_over_time"] = over_time(time, predicted[told], observed[told], number=number)
     return found
 
 
 def promise(state: TaskState, prediction: Array, labels: Array) -> tuple[Array, Array]:
-    """Return what was promised and what came, float64 [rows] each.
+    """Return what was promised and what came, float64 [rows] each; NaN where it is not known what came.
 
     Of a binary task the probability and whether it came true; of several classes the probability of the likeliest
-    and whether it was the one; of a number the value and the label.
+    and whether it was the one; of a number the value and the label; other kinds say it themselves.
 
     Args:
         state: The task's state.
-        prediction: float [rows, 1 or classes].
+        prediction: float [rows, columns].
         labels: float [rows], none of them NaN.
     """
-    if state["kind"] == "multiclass":
-        return prediction.max(axis=1).astype(np.float64), (prediction.argmax(axis=1) == labels).astype(np.float64)
-    return prediction[:, 0].astype(np.float64), labels.astype(np.float64)
+    return kind_of(state).promise(state, prediction, labels)
 
 
 def wilson(hits: float, rows: int) -> list[float]:
@@ -168,13 +168,12 @@ def histogram(state: TaskState, prediction: Array, labels: Array) -> dict[str, A
         that were "false" and "true". Several classes: per class the probability that its own rows got for it.
         Numbers: "label" and "prediction"; the outermost bins hold also what lies beyond them.
     """
-    if state["kind"] == "regression":
-        both = {"label": labels, "prediction": prediction[:, 0]}
-        low, high = np.quantile(np.concatenate(list(both.values())), [TAIL, 1 - TAIL]).tolist()
-        return _counted(both, low, high if high > low else low + 1)
-    words = state.get("classes", ["false", "true"])
-    columns = prediction if state["kind"] == "multiclass" else np.repeat(prediction, 2, axis=1)
-    return _counted({word: columns[labels == place, place] for place, word in enumerate(words)}, 0.0, 1.0)
+    kind = kind_of(state)
+    series = kind.spread(state, prediction, labels)
+    if kind.spreads == "share":
+        return _counted(series, 0.0, 1.0)
+    low, high = np.quantile(np.concatenate(list(series.values())), [TAIL, 1 - TAIL]).tolist()
+    return _counted(series, low, high if high > low else low + 1)
 
 
 def _counted(series: dict[str, Array], low: float, high: float) -> dict[str, Any]:
@@ -197,13 +196,13 @@ def measure_coverage(state: TaskState, labels: Array, parts: Sequence[Array], as
         "mean_size", "empty" (share of sets that hold no class) and "classes": the same by the rows' class.
     """
     known = ~np.isnan(labels)
-    if state["kind"] == "regression":
+    words = kind_of(state).words(state)
+    if words is None:
         lower, upper = (part[known, 0].astype(np.float64) for part in parts)
         held = (lower <= labels[known]) & (labels[known] <= upper)
         return {"asked": asked, **_held(held), "mean_width": float((upper - lower).mean())}
     truth, sets = labels[known].astype(np.int64), parts[0][known]
     held, sizes = sets[np.arange(len(truth)), truth], sets.sum(axis=1)
-    words = state.get("classes", ["false", "true"])
     of_class = {word: _held(held[truth == place]) for place, word in enumerate(words) if (truth == place).any()}
     size = {"mean_size": float(sizes.mean()), "empty": float((sizes == 0).mean())}
     return {"asked": asked, **_held(held), **size, "classes": of_class}

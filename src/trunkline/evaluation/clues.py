@@ -171,10 +171,8 @@ def labels(task: Mapping[str, Any]) -> int:
         1000
     """
     rows = int(task["labelled"]["train"])
-    if task["kind"] != "binary":
-        return rows
-    yes = float(task["prevalence"])
-    return round(rows * min(yes, 1 - yes))
+    yes = task.get("prevalence")
+    return round(rows * min(yes, 1 - yes)) if isinstance(yes, float) else rows
 
 
 def few_labels(tasks: Mapping[str, Mapping[str, Any]], name: str) -> bool:

@@ -22,6 +22,7 @@ import numpy as np
 
 from trunkline.chance import numpy_stream
 from trunkline.evaluation.evidence import Array, Evidence, TestRows
+from trunkline.tasks.base import Measure
 
 FEWEST_ROWS = 50  # rows behind a group's value (positives, for a true positive rate), else it makes no gap
 FEWEST_UNITS = 10  # units over which they spread: what lies in fewer tells nothing of chance
@@ -29,22 +30,6 @@ MOST_UNITS = 20_000  # units drawn one by one; more are drawn in blocks, at whic
 WEIGHTS_AT_ONCE = 4_000_000
 CONFIDENCE = 0.95
 NORMAL = 1.959964  # reach of CONFIDENCE in standard deviations
-
-
-class Measure(NamedTuple):
-    """A value that every group has: the sum of `top` over its rows by that of `bottom`, float64 [rows] each.
-
-    Attributes:
-        name: As the report calls it.
-        top: What is summed.
-        bottom: 1 where a row counts, else 0.
-        rate: Whether `top` is 0 or 1, so that the value is a share.
-    """
-
-    name: str
-    top: Array
-    bottom: Array
-    rate: bool
 
 
 class _Grouped(NamedTuple):
@@ -98,33 +83,12 @@ def threshold_of(evidence: Evidence) -> tuple[float, str]:
     It is the task's declared threshold, else the share of positives in training: what a row must reach to be likelier
     positive than most.
     """
-    declared = getattr(evidence.task, "threshold", None)
-    if declared is not None:
-        return float(declared), "declared"
-    return float(evidence.state["prevalence"]), "training prevalence"
+    assert evidence.task.kind == "binary"
+    return evidence.task.cut(evidence.state)
 
 
 def _measures(evidence: Evidence) -> Iterator[Measure]:
-    known = evidence.known
-    labels = np.where(known, evidence.labels, 0.0)
-    prediction = evidence.shared[evidence.exported]
-    everywhere = np.ones(len(labels))
-    if evidence.task.kind == "binary":
-        selected = prediction[:, 0] >= np.float32(threshold_of(evidence)[0])  # as the exported graph compares
-        positive, negative = known & (labels == 1), known & (labels == 0)
-        yield Measure("selection_rate", selected, everywhere, True)
-        yield Measure("true_positive_rate", selected & positive, positive, True)
-        yield Measure("false_positive_rate", selected & negative, negative, True)
-        yield Measure("calibration", (prediction[:, 0] - labels) * known, known, False)
-    elif evidence.task.kind == "multiclass":
-        chosen = prediction.argmax(axis=1)
-        yield Measure("accuracy", (chosen == labels) & known, known, True)
-        for place, name in enumerate(evidence.state["classes"]):
-            yield Measure(f"selection_rate.{name}", chosen == place, everywhere, True)
-    else:
-        error = (prediction[:, 0] - labels) * known
-        yield Measure("bias", error, known, False)
-        yield Measure("mae", np.abs(error), known, False)
+    return evidence.task.group_measures(evidence.state, evidence.shared[evidence.exported], evidence.labels)
 
 
 # --- drawing units again ----------------------------------------------------------------------------------

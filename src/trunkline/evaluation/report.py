@@ -17,6 +17,7 @@ from trunkline.evaluation.report_analysis import (
     fairness_view,
     label_words,
     prediction_views,
+    prediction_words,
     regret_said,
     slice_tables,
     with_code,
@@ -72,6 +73,7 @@ def render_report(
 def _verdict(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     tasks, composite = evaluation["tasks"], evaluation["composite"]
     used = {metric for task in tasks.values() for metric in task["shared"]}
+    words = wording.metric_words([task["kind"] for task in tasks.values()])
     gates = gate_rows(evaluation["gates"])
     return {
         "headline": headline(tasks, len(evaluation.get("auxiliary", {}))),
@@ -85,7 +87,7 @@ def _verdict(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "deployable": evaluation["deployable"],
         "advice": advice_rows(evaluation.get("advice") or [], tasks),
         "test_reads": evaluation.get("test_reads"),
-        "glossary": {metric: said for metric, said in wording.METRICS.items() if metric in used},
+        "glossary": {metric: said for metric, said in words.items() if metric in used},
     }
 
 
@@ -99,6 +101,7 @@ def _analysis(tasks: Mapping[str, Any], analysis: Mapping[str, Any], history: Ma
         "composite": line_chart(progress) if progress["shared"] else None,
         "composite_said": _said(progress),
         "predictions": prediction_views(tasks, of_tasks),
+        "prediction_words": prediction_words(tasks),
         "coverage": coverage_rows(tasks, of_tasks),
         "slices": slice_tables(tasks, of_tasks),
         "fewest_rows": slices.FEWEST_ROWS,

@@ -11,6 +11,7 @@ from trunkline.evaluation import wording
 from trunkline.evaluation.bars import gain_bars
 from trunkline.evaluation.heatmap import heatmap
 from trunkline.evaluation.prediction_charts import calibration_chart, histogram_chart, time_chart
+from trunkline.tasks import KINDS
 
 Json = Mapping[str, Any]
 
@@ -167,17 +168,24 @@ def _histogram(name: str, task: Json, held: Json) -> dict[str, Any] | None:
     if not found:
         return None
     counts = found["counts"]
-    if task["kind"] == "regression":
-        return _spread(name, "bars: predictions, dashes: labels", found, counts["prediction"], counts["label"])
-    if task["kind"] == "binary":
-        return _spread(name, "bars: rows that were true, dashes: false", found, counts["true"], counts["false"])
-    # Of several classes the probability that each row got for its own class.
-    of_truth = [sum(held) for held in zip(*counts.values(), strict=True)]
-    return _spread(name, "probability given to the true class", found, of_truth, None)
+    said, filled, outline = KINDS[task["kind"]].charted
+    together = [sum(held) for held in zip(*counts.values(), strict=True)]
+    chart = histogram_chart(
+        found["edges"], counts[filled] if filled else together, counts[outline] if outline else None
+    )
+    return {"task": name, "said": said, "chart": chart}
 
 
-def _spread(name: str, said: str, found: Json, filled: list[int], outline: list[int] | None) -> dict[str, Any]:
-    return {"task": name, "said": said, "chart": histogram_chart(found["edges"], filled, outline)}
+def prediction_words(tasks: Json) -> str:
+    """Return what the charts of predictions show of each kind of task.
+
+    Example:
+        >>> prediction_words({"late": {"kind": "binary"}, "delay": {"kind": "regression"}})
+        'Of a yes or no the probability of yes, of a number its value.'
+    """
+    kinds = dict.fromkeys(KINDS[task["kind"]].promised for task in tasks.values())
+    said = ", ".join(f"of {words}" for words in kinds)
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def coverage_rows(tasks: Json, analysis: Json) -> list[dict[str, Any]]:

@@ -189,7 +189,7 @@ def _intervals(measured: Measured) -> dict[str, dict[str, Interval]]:
     task, exported = measured.evidence.task, measured.shared[measured.evidence.exported]
 
     def around(spread: Spread, metric: str, score: float) -> Interval:
-        ends, (higher_is_better, perfect) = spread.interval_around(score), task.metrics[metric]
+        ends, (higher_is_better, perfect, _) = spread.interval_around(score), task.metrics[metric]
         cut = min if higher_is_better else max
         return [cut(end, perfect) for end in ends] if ends else None
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
+
+from trunkline.tasks import KINDS
 
 MISSING = "n/a"
 
-METRICS = {
-    "roc_auc": "chance that a row with a yes gets a higher probability than a row with a no; 0.5 = guessing",
-    "average_precision": "mean precision over all recalls; guessing gives the base rate",
-    "log_loss": "mean of minus the logarithm of the probability given to what came true",
-    "brier": "mean squared distance of the probability from what came true",
-    "calibration_error": "mean distance of the stated probability from the observed frequency, in 15 bins",
-    "accuracy": "share of rows whose likeliest class is the right one",
-    "f1_macro": "mean over the classes of the harmonic mean of precision and recall",
-    "r2": "share of the target's variance that the prediction explains; 0 = predicting the mean",
-    "mae": "mean distance of the prediction from the target, in the target's unit",
-    "rmse": "square root of the mean squared distance, in the target's unit",
-}
-"""What each metric is, for the reader of a report."""
+
+def metric_words(kinds: Iterable[str]) -> dict[str, str]:
+    """Return what each metric of some kinds of task is, for the reader of a report."""
+    wanted = set(kinds)
+    used = [KINDS[kind].metrics for kind in KINDS if kind in wanted]
+    names = dict.fromkeys(metric for metrics in used for metric in metrics)
+    said = {name: dict.fromkeys(metrics[name].says for metrics in used if name in metrics) for name in names}
+    return {name: "; ".join(sentences) for name, sentences in said.items()}
+
+
+METRICS = metric_words(KINDS)
+"""What each metric is."""
 
 
 class Sign(NamedTuple):

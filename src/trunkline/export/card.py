@@ -13,8 +13,10 @@ from trunkline.columns.encoder import Encoder
 from trunkline.columns.timestamp import MISSING_TIME
 from trunkline.data.declarations import Data
 from trunkline.export.declarations import Export
-from trunkline.tasks import TaskState
-from trunkline.tasks._modules import Region, region_parts
+from trunkline.tasks import KINDS as TASK_KINDS
+from trunkline.tasks import TaskState, kind_of
+from trunkline.tasks._modules import Region, derived_parts, region_parts
+from trunkline.tasks.base import Part
 from trunkline.tasks.given import is_joint
 from trunkline.tasks.roles import auxiliary_words
 
@@ -66,21 +68,13 @@ def describe(
 
 def outputs(states: dict[str, TaskState], regions: Mapping[str, Region]) -> list[dict[str, Any]]:
     """Return a description of every output of the graph, in its order."""
-    described: list[dict[str, Any]] = []
+    described = [_part(name, state, kind_of(state).parts(state)[0]) for name, state in states.items()]
+    described += [_part(name, state, part) for name, state in states.items() for part in derived_parts(state)]
     for name, state in states.items():
-        part = "value" if state["kind"] == "regression" else "probability"
-        described.append({"name": f"{name}.{part}", "task": name, "kind": state["kind"], "part": part})
-        if state["kind"] == "regression":
-            described[-1] |= {"unit": state["unit"], "spread": state["spread"]}
-        if state["kind"] == "multiclass":
-            described[-1] |= {"classes": state["classes"]}
-        described[-1] |= _given(state)
-    for name, state in states.items():
-        if state["kind"] == "multiclass" or state.get("threshold") is not None:
-            words = state.get("classes", ["false", "true"])
+        if rule := kind_of(state).label_rule(state):
             described.append(
-                {"name": f"{name}.label", "task": name, "kind": state["kind"], "part": "label", "classes": words,
-                 "threshold": state.get("threshold")}
+                {"name": f"{name}.label", "task": name, "kind": state["kind"], "part": "label", "classes": rule.words,
+                 "threshold": rule.threshold}
             )  # fmt: skip
     for name, state in states.items():
         if is_joint(state):
@@ -95,16 +89,19 @@ def _given(state: TaskState) -> dict[str, Any]:
     return {"given": {held["parent"]: held["value"]}} if held else {}
 
 
+def _part(name: str, state: TaskState, part: Part) -> dict[str, Any]:
+    described = {"name": f"{name}.{part.name}", "task": name, "kind": state["kind"], "part": part.name, **part.facts}
+    return described | _given(state)
+
+
 def _ordered(states: dict[str, TaskState], regions: Mapping[str, Region]) -> list[tuple[str, Region]]:
     return [(name, regions[name]) for name in states if name in regions]
 
 
 def _region(name: str, region: Region, states: dict[str, TaskState]) -> list[dict[str, Any]]:
     state = states[name]
-    if state["kind"] == "regression":
-        facts = {"unit": state["unit"], "spread": state["spread"]}
-    else:
-        facts = {"classes": state.get("classes", ["false", "true"])}
+    words = kind_of(state).words(state)
+    facts = {"unit": state["unit"], "spread": state["spread"]} if words is None else {"classes": words}
     return [
         {"name": f"{name}.{part}", "task": name, "kind": state["kind"], "part": part, "coverage": region.coverage}
         | facts
@@ -209,28 +206,14 @@ def _score(value: float | None) -> str:
 
 
 def _meaning(output: dict[str, Any]) -> str:
-    task = output["task"]
-    if output["part"] in ("lower", "upper"):
-        end, asked = output["part"], _percent(output["coverage"])
-        unit = f", in {output['unit']}," if output["unit"] else ""
-        return f"{end} end{unit} of an interval meant to hold {task} for {asked} of rows"
-    if output["part"] == "set":
-        words, asked = ", ".join(output["classes"]), _percent(output["coverage"])
-        return f"which of {words} {task} may be; meant to hold the right one for {asked} of the rows of each class"
-    where = "".join(f" where {parent} is {_word(value)}" for parent, value in output.get("given", {}).items())
-    if output["part"] == "value":
-        return f"{task}{where}, in {output['unit'] or 'the unit of its target'}"
-    if output["part"] == "label":
-        return (
-            f"the likeliest class of {task}" if output["threshold"] is None else f"true from {output['threshold']} on"
-        )
+    task, given = output["task"], output.get("given", {})
+    where = "".join(f" where {parent} is {_word(value)}" for parent, value in given.items())
     if output["part"] == "conditional":
         return f"calibrated probability that {task} is true{where}"
-    classes = output.get("classes")
-    if classes:
-        return f"calibrated probability of {', '.join(classes)}{where}"
-    also = "".join(f"{parent} is {_word(value)} and " for parent, value in output.get("given", {}).items())
-    return f"calibrated probability that {also}{task} is true"
+    if given and output["kind"] == "binary" and output["part"] == "probability":
+        also = "".join(f"{parent} is {_word(value)} and " for parent, value in given.items())
+        return f"calibrated probability that {also}{task} is true"
+    return TASK_KINDS[output["kind"]].meaning(output) + where
 
 
 def _word(value: bool | str) -> str:

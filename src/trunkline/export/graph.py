@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from trunkline.columns.encoder import Encoder, code_name
 from trunkline.nets.network import Network
-from trunkline.tasks import TaskState
-from trunkline.tasks._modules import Correction, Predict, Region, Regions, region_parts
+from trunkline.tasks import TaskState, kind_of
+from trunkline.tasks._modules import Correction, Predict, Region, Regions, derived_parts, region_parts
 from trunkline.tasks.given import is_joint
 
 if TYPE_CHECKING:
@@ -57,13 +57,13 @@ class Model(nn.Module):
     def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
         """Return one prediction per task for raw inputs [rows, 1] each, in the encoder's order.
 
-        Behind them conditional probabilities, see `conditional_outputs`, then the regions.
+        Behind them what follows from them, conditional probabilities (see `conditional_outputs`), then the regions.
         """
         features, codes = self.prepare(list(raw))
         of_heads = self.predict.of_heads(self.network.combined(self.network(features, codes)))
         predictions = self.predict.joint(of_heads)
         conditional = [of_heads[place] for place in self.predict.joint.joined]
-        return (*predictions, *conditional, *self.regions(predictions))
+        return (*predictions, *self.predict.derived(predictions), *conditional, *self.regions(predictions))
 
 
 def example_inputs(encoder: Encoder, rows: int = 2) -> tuple[Tensor, ...]:
@@ -84,7 +84,8 @@ def build_graph(model: Model, encoder: Encoder, tasks: dict[str, TaskState], pro
     import onnx
     from onnx import helper
 
-    predictions = {main_output(name, state): state for name, state in tasks.items()}
+    predictions = {main_output(name, state): kind_of(state).parts(state)[0].width for name, state in tasks.items()}
+    predictions |= derived_outputs(tasks)
     conditional = conditional_outputs(tasks)
     regions = region_outputs(tasks, dict(zip(tasks, model.regions.regions, strict=True)))
     core = _trace(model.eval(), encoder, [*predictions, *conditional, *regions])
@@ -96,7 +97,7 @@ def build_graph(model: Model, encoder: Encoder, tasks: dict[str, TaskState], pro
         [_input(name, kind) for name, kind in encoder.inputs],
         [
             *map(_output, predictions, predictions.values()), *labels,
-            *map(_output, conditional, conditional.values()), *map(_output, regions, regions.values()),
+            *map(_output, conditional, conditional.values()), *map(_region, regions, regions.values()),
         ],
         initializer=[*core.graph.initializer, *back_values],
     )  # fmt: skip
@@ -160,13 +161,18 @@ def _renamed(core: onnx.ModelProto, kept: set[str]) -> onnx.ModelProto:
 
 
 def main_output(name: str, state: TaskState) -> str:
-    """Return the graph's name for a task's prediction: its probability, or its value."""
-    return f"{name}.{'value' if state['kind'] == 'regression' else 'probability'}"
+    """Return the graph's name for the prediction of a task that is scored: its probability, its value..."""
+    return f"{name}.{kind_of(state).parts(state)[0].name}"
 
 
-def conditional_outputs(tasks: Mapping[str, TaskState]) -> dict[str, TaskState]:
-    """Return the graph's names for what binary tasks that are given another say where it has the value."""
-    return {f"{name}.conditional": state for name, state in tasks.items() if is_joint(state)}
+def derived_outputs(tasks: Mapping[str, TaskState]) -> dict[str, int]:
+    """Return the graph's names of what follows from the predictions, in the order of `Predict.derived`, with widths."""
+    return {f"{name}.{part.name}": part.width for name, state in tasks.items() for part in derived_parts(state)}
+
+
+def conditional_outputs(tasks: Mapping[str, TaskState]) -> dict[str, int]:
+    """Return the graph's names for what binary tasks that are given another say where it has the value, with widths."""
+    return {f"{name}.conditional": 1 for name, state in tasks.items() if is_joint(state)}
 
 
 def _input(name: str, kind: str) -> Any:
@@ -187,12 +193,21 @@ def region_outputs(tasks: Mapping[str, TaskState], regions: Mapping[str, Region 
     return {f"{name}.{part}": state for name, state in having.items() for part in region_parts(state)}
 
 
-def _output(name: str, state: TaskState) -> Any:
+def _output(name: str, width: int) -> Any:
     from onnx import TensorProto, helper
 
-    if name.endswith(".set"):
-        return helper.make_tensor_value_info(name, TensorProto.BOOL, ["rows", max(state["outputs"], 2)])
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", state["outputs"]])
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", width])
+
+
+def _region(name: str, state: TaskState) -> Any:
+    from onnx import TensorProto, helper
+
+    words = kind_of(state).words(state)
+    return (
+        _output(name, 1)
+        if words is None
+        else helper.make_tensor_value_info(name, TensorProto.BOOL, ["rows", len(words)])
+    )
 
 
 def _labels(tasks: dict[str, TaskState]) -> tuple[list[Any], list[Any], list[Any]]:
@@ -201,16 +216,19 @@ def _labels(tasks: dict[str, TaskState]) -> tuple[list[Any], list[Any], list[Any
 
     nodes, constants, outputs = [], [], []
     for name, state in tasks.items():
-        words = ["false", "true"] if state["kind"] == "binary" else state.get("classes")
-        if words is None or (state["kind"] == "binary" and state["threshold"] is None):
+        rule = kind_of(state).label_rule(state)
+        if rule is None:
             continue
-        place, probability = f"back/{name}/place", f"{name}.probability"
-        if state["kind"] == "binary":
-            constants.append(helper.make_tensor(f"back/{name}/threshold", TensorProto.FLOAT, [], [state["threshold"]]))
+        words, place, probability = rule.words, f"back/{name}/place", f"{name}.probability"
+        if rule.by == "threshold":
+            constants.append(helper.make_tensor(f"back/{name}/threshold", TensorProto.FLOAT, [], [rule.threshold]))
             nodes.append(
                 helper.make_node("GreaterOrEqual", [probability, f"back/{name}/threshold"], [f"back/{name}/over"])
             )
             nodes.append(helper.make_node("Cast", [f"back/{name}/over"], [place], to=TensorProto.INT64))
+        elif rule.by == "median":
+            middle = median_nodes(name, probability, place)
+            constants, nodes = [*constants, *middle[0]], [*nodes, *middle[1]]
         else:
             nodes.append(helper.make_node("ArgMax", [probability], [place], axis=1, keepdims=1))
         constants.append(
@@ -221,3 +239,21 @@ def _labels(tasks: dict[str, TaskState]) -> tuple[list[Any], list[Any], list[Any
     for node in nodes:
         node.name = f"{node.output[0]}/{node.op_type}"
     return nodes, constants, outputs
+
+
+def median_nodes(name: str, probability: str, place: str) -> tuple[list[Any], list[Any]]:
+    """Return constants and nodes that give the place of the first class up to which half of the probability lies."""
+    from onnx import TensorProto, helper
+
+    axis, half, up_to, below, whole = (f"back/{name}/{part}" for part in ("axis", "half", "up_to", "below", "whole"))
+    constants = [
+        helper.make_tensor(axis, TensorProto.INT64, [1], [1]),
+        helper.make_tensor(half, TensorProto.FLOAT, [], [0.5]),
+    ]
+    nodes = [
+        helper.make_node("CumSum", [probability, axis], [up_to]),
+        helper.make_node("Less", [up_to, half], [below]),
+        helper.make_node("Cast", [below], [whole], to=TensorProto.INT64),
+        helper.make_node("ReduceSum", [whole, axis], [place], keepdims=1),
+    ]
+    return constants, nodes

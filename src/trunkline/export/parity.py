@@ -10,10 +10,10 @@ import torch
 from trunkline.columns import KINDS
 from trunkline.columns.encoder import Encoder
 from trunkline.errors import GateError
-from trunkline.export.graph import Model, conditional_outputs, main_output, region_outputs
+from trunkline.export.graph import Model, conditional_outputs, derived_outputs, main_output, region_outputs
 from trunkline.serving.session import start_session
-from trunkline.tasks import TaskState
-from trunkline.tasks._modules import Region
+from trunkline.tasks import TaskState, kind_of
+from trunkline.tasks._modules import Region, head_of
 
 TOLERANCE = 1e-5  # on probabilities; on values 1e-5 of the value plus 1e-5 of the target's standard deviation
 
@@ -94,7 +94,7 @@ def _compare(
     largest: dict[str, float],
 ) -> None:
     main = [main_output(name, state) for name, state in tasks.items()]
-    parts = [*main, *conditional_outputs(tasks), *region_outputs(tasks, regions)]
+    parts = [*main, *derived_outputs(tasks), *conditional_outputs(tasks), *region_outputs(tasks, regions)]
     predictions = dict(zip(tasks, expected, strict=False))
     for part, found, wanted in zip(parts, session.run(parts, feeds), expected, strict=True):
         name, _, kind = part.partition(".")
@@ -104,9 +104,9 @@ def _compare(
         region = regions[name]
         if kind == "set":
             assert region is not None
-            allowed = _near_bounds(predictions[name], region).astype(np.float64)
+            allowed = _near_bounds(tasks[name], predictions[name], region).astype(np.float64)
         else:
-            allowed = _allowed(tasks[name], wanted)
+            allowed = _allowed(tasks[name], kind, wanted)
             largest[name] = max(largest[name], float(difference.max()))
         if not (difference <= allowed).all():  # also refuses NaN
             row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference - allowed).max(axis=1)))
@@ -118,13 +118,15 @@ def _compare(
             )
 
 
-def _allowed(state: TaskState, wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if state["kind"] == "regression":
-        return np.asarray(TOLERANCE * np.abs(wanted.astype(np.float64)) + TOLERANCE * state["spread"])
-    return np.full(wanted.shape, TOLERANCE)
+def _allowed(state: TaskState, kind: str, wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    spreads = {part.name: part.facts.get("spread") for part in kind_of(state).parts(state)}
+    spread = spreads.get(kind, state.get("spread"))
+    if spread is None:
+        return np.full(wanted.shape, TOLERANCE)
+    return np.asarray(TOLERANCE * np.abs(wanted.astype(np.float64)) + TOLERANCE * spread)
 
 
-def _near_bounds(prediction: np.ndarray[Any, Any], region: Region) -> np.ndarray[Any, Any]:
+def _near_bounds(state: TaskState, prediction: np.ndarray[Any, Any], region: Region) -> np.ndarray[Any, Any]:
     """Return where a class may be in the set or not because its probability lies on the bound, bool [rows, classes]."""
-    probability = np.concatenate([1 - prediction, prediction], axis=1) if prediction.shape[1] == 1 else prediction
+    probability = head_of(state).chances(torch.from_numpy(prediction)).numpy()
     return np.asarray(np.abs(probability - np.array(region.bounds)) <= TOLERANCE)

@@ -17,7 +17,6 @@ import torch
 
 from trunkline.columns.encoder import Encoder
 from trunkline.data.declarations import Data
-from trunkline.data.encode import read_labels
 from trunkline.errors import GateError
 from trunkline.evaluation.calibration import measure_coverage
 from trunkline.export import card as cards
@@ -133,10 +132,10 @@ def _test_rows(split: Path) -> pa.Table:
 
 def _labels(name: str, tasks: Mapping[str, Task], state: TaskState, test: pa.Table) -> np.ndarray[Any, Any]:
     def read(one: str) -> np.ndarray[Any, Any]:
-        return read_labels(tasks[one], test[tasks[one].target])
+        return tasks[one].read(test)
 
     share = state["given"]["labelled"] if "given" in state else 1.0
-    return tasks[name].encode(name, tasks[name].target, judged_labels(name, tasks, read, share), state)
+    return tasks[name].encode(judged_labels(name, tasks, read, share), state)
 
 
 def check_scores(

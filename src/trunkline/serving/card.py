@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from trunkline.errors import ArtifactError
 from trunkline.files import read_json
@@ -18,13 +18,13 @@ class Output(NamedTuple):
 
     name: str
     task: str
-    part: Literal["probability", "label", "value", "conditional", "lower", "upper", "set"]
+    part: str
     classes: tuple[str, ...]
-    """Of a multiclass probability or a set, one per column; else empty."""
+    """Of an output with several columns, such as the probabilities of classes, one per column; else empty."""
 
     spread: float
-    """Of a value, or an end of its interval: the target's standard deviation over the training rows, in its own unit;
-    else 0."""
+    """Of what is in the target's unit, such as a value or an end of its interval: the target's standard deviation over
+    the training rows; else 0."""
 
 
 class Card(NamedTuple):
@@ -68,5 +68,5 @@ def _input(entry: dict[str, Any]) -> Input:
 
 
 def _output(entry: dict[str, Any]) -> Output:
-    classes = tuple(entry.get("classes") or ()) if entry["part"] in ("probability", "set") else ()
+    classes = tuple(entry.get("classes") or ()) if entry["part"] != "label" else ()
     return Output(entry["name"], entry["task"], entry["part"], classes, float(entry.get("spread") or 0.0))

@@ -29,18 +29,18 @@ def differences(found: Values, golden: list[list[Any]], part: str, spread: float
     Args:
         found: What the model gives now, [rows, columns].
         golden: What it gave, one list per row; null = not a number.
-        part: Labels and sets must be equal, probabilities within 1e-5, values and the ends of their intervals within
-            1e-5 |value| + 1e-5 spread.
-        spread: The target's standard deviation over the training rows.
+        part: Labels and sets must be equal.
+        spread: Of what is in the target's unit, the target's standard deviation over the training rows: it must be
+            within 1e-5 |value| + 1e-5 spread. 0 of probabilities, which must be within 1e-5.
 
     Raises:
         ValueError: The golden outputs are of another number than those found.
     """
-    exact, number = part in ("label", "set"), part in ("value", "lower", "upper")
+    exact = part in ("label", "set")
     expected = np.array(golden, dtype=object if exact else np.float64).reshape(found.shape)
     if exact:
         same = found == expected
     else:
-        relative, absolute = (TOLERANCE, TOLERANCE * spread) if number else (0.0, TOLERANCE)
+        relative, absolute = (TOLERANCE, TOLERANCE * spread) if spread else (0.0, TOLERANCE)
         same = np.isclose(found.astype(np.float64), expected, rtol=relative, atol=absolute, equal_nan=True)
     return [int(row) for row in np.flatnonzero(~same.all(axis=1))]

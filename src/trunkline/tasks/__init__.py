@@ -10,21 +10,40 @@ A kind is one file with its torch functions in a private sibling; it is named on
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
 from trunkline.tasks.base import Metric, TaskState
 from trunkline.tasks.binary import BinaryTask
+from trunkline.tasks.count import CountTask
 from trunkline.tasks.multiclass import MulticlassTask
+from trunkline.tasks.multilabel import MultilabelTask
+from trunkline.tasks.ordinal import OrdinalTask
+from trunkline.tasks.quantile import QuantileTask
 from trunkline.tasks.regression import RegressionTask
+from trunkline.tasks.survival import SurvivalTask
 
-Task = Annotated[BinaryTask | MulticlassTask | RegressionTask, Field(discriminator="kind")]
+Task = Annotated[
+    BinaryTask
+    | MulticlassTask
+    | RegressionTask
+    | CountTask
+    | OrdinalTask
+    | QuantileTask
+    | MultilabelTask
+    | SurvivalTask,
+    Field(discriminator="kind"),
+]
 
-KINDS: dict[str, type[BinaryTask | MulticlassTask | RegressionTask]] = {
-    "binary": BinaryTask,
-    "multiclass": MulticlassTask,
-    "regression": RegressionTask,
+KINDS: dict[str, type[Task]] = {
+    get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(get_args(Task)[0])
 }
 
-__all__ = ["KINDS", "BinaryTask", "Metric", "MulticlassTask", "RegressionTask", "Task", "TaskState"]
+
+def kind_of(state: TaskState) -> type[Task]:
+    """Return the kind of task that learned a state."""
+    return KINDS[state["kind"]]
+
+
+__all__ = ["KINDS", "BinaryTask", "Metric", "MulticlassTask", "RegressionTask", "Task", "TaskState", "kind_of"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
+from trunkline.tasks._modules import head_of
 from trunkline.tasks.base import TaskState
 
 
@@ -20,14 +19,4 @@ def mean_prediction(states: Sequence[TaskState], outputs: Tensor) -> Tensor:
         outputs: Of the copies, float32 [(members,) copies, rows, outputs of all tasks].
     """
     parts = torch.split(outputs, [state["outputs"] for state in states], dim=-1)
-    return torch.cat([_mean(state["kind"], part) for state, part in zip(states, parts, strict=True)], dim=-1)
-
-
-def _mean(kind: str, outputs: Tensor) -> Tensor:
-    # Counted from the front: onnxruntime gives a sum of no rows the wrong shape where it is counted from the end.
-    copies = outputs.dim() - 3
-    if kind == "binary":
-        return logsigmoid(outputs).logsumexp(dim=copies) - logsigmoid(-outputs).logsumexp(dim=copies)
-    if kind == "multiclass":
-        return outputs.log_softmax(dim=-1).logsumexp(dim=copies) - math.log(outputs.shape[copies])
-    return outputs.mean(dim=copies)
+    return torch.cat([head_of(state).mean(state, part) for state, part in zip(states, parts, strict=True)], dim=-1)

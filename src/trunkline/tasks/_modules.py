@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -11,28 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trunkline.tasks import kind_of
 from trunkline.tasks._given import Joint, JointLogits
-from trunkline.tasks.base import TaskState
+from trunkline.tasks._head import Correction, Head
+from trunkline.tasks.base import Part, TaskState
 from trunkline.tasks.regression import HUBER_DELTA
+
+__all__ = ["Correction", "Losses", "Predict", "Region", "Regions", "derived_parts", "head_of", "loss_scale",
+           "loss_targets", "region_parts"]  # fmt: skip
 
 LEAST_MISS = 1e-7  # below it, the slope of a power below 1 would be infinite
 
 
-class Correction(NamedTuple):
-    """What calibration does to a head's outputs: output' = bias + slope (output - bias) + shift.
-
-    The bias is the logit of the training prevalence; of a number, whose outputs are on its training scale, it is 0.
-    """
-
-    slope: float = 1.0
-    shift: float | tuple[float, ...] = 0.0
-    """One for all of the task's outputs, or one per class."""
-
-    @classmethod
-    def from_json(cls, content: list[Any]) -> Correction:
-        """Read what JSON made of a correction."""
-        slope, shift = content
-        return cls(float(slope), tuple(shift) if isinstance(shift, list) else float(shift))
+def head_of(state: TaskState) -> Head:
+    """Return the torch side of a state's kind."""
+    return kind_of(state).head()
 
 
 class Region(NamedTuple):
@@ -53,10 +45,7 @@ class Region(NamedTuple):
 
 def loss_targets(state: TaskState, labels: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Tensor:
     """Return float32 targets [rows] as `Losses` reads them: numbers on their training scale, NaN = no label."""
-    if state["kind"] != "regression":
-        return torch.from_numpy(np.array(labels))
-    cut = np.clip(labels, *state["clip"]) if state["clip"] else labels
-    return torch.from_numpy(((cut.astype(np.float64) - state["center"]) / state["spread"]).astype(np.float32))
+    return head_of(state).targets(state, labels)
 
 
 def loss_scale(state: TaskState, normalize: str) -> float:
@@ -67,13 +56,11 @@ def loss_scale(state: TaskState, normalize: str) -> float:
     """
     if normalize == "constant":
         return float(1.0 / state["constant_loss"])
-    if state["kind"] != "regression":
-        return 1.0
-    return float(state["spread"] ** 2 if state["loss"] == "squared" else state["spread"])
+    return head_of(state).unit(state)
 
 
 class Losses(nn.Module):
-    """Losses of all tasks in a few vectorised steps, each over the rows that have a label.
+    """Losses of all tasks, each over the rows that have a label; those of yes or no and of numbers in one step.
 
     Args:
         states: The tasks' states, in the order of the heads' outputs. For a task that is rebalanced they may hold
@@ -95,8 +82,10 @@ class Losses(nn.Module):
         starts = np.cumsum([0, *(state["outputs"] for state in states)]).tolist()
         self.slices = list(pairwise(starts))
         self.register_buffer("scale", torch.tensor([loss_scale(state, normalize) for state in states]))
-        self.single = _places(states, lambda s: s["outputs"] == 1)
-        self.multiclass = _places(states, lambda s: s["kind"] == "multiclass")
+        heads = [head_of(state) for state in states]
+        self.single = [place for place, head in enumerate(heads) if head.fused]
+        self.apart = [place for place, head in enumerate(heads) if not head.fused]
+        self.losses = nn.ModuleList(heads[place].loss(states[place]) for place in self.apart)
         logit = [states[place]["kind"] == "binary" for place in self.single]
         huber = [states[place].get("loss") == "huber" for place in self.single]
         self.any_logit, self.any_huber = any(logit), any(huber)
@@ -110,7 +99,7 @@ class Losses(nn.Module):
         self.shifted, self.focused = any(shift), any(focus)
         self.register_buffer("shift", torch.tensor(shift))
         self.register_buffer("focus", torch.tensor(focus))
-        order = self.single + self.multiclass
+        order = self.single + self.apart
         self.register_buffer("restore", torch.tensor(np.argsort(order), dtype=torch.int64))
         self.joined = JointLogits(states)
 
@@ -139,13 +128,10 @@ class Losses(nn.Module):
             target = torch.where(mask, targets[..., self.targets], 0.0)
             losses = self._focal(self._single(outputs[..., self.columns], target), self.targets)
             parts.append((losses * counting[..., self.targets]).sum(dim=-2))
-        for place in self.multiclass:
+        for place, loss in zip(self.apart, self.losses, strict=True):
             first, last = self.slices[place]
-            mask = known[..., place]
-            target = torch.where(mask, targets[..., place], 0.0).to(torch.int64)
-            logits = outputs[..., first:last]
-            chosen = logits.gather(-1, target.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
-            losses = self._focal(logits.logsumexp(dim=-1) - chosen, place)
+            target = torch.where(known[..., place], targets[..., place], 0.0)
+            losses = self._focal(loss(outputs[..., first:last], target), place)
             parts.append((losses * counting[..., place]).sum(dim=-1, keepdim=True))
         return torch.cat(parts, dim=-1)[..., self.restore] * self.scale, counts
 
@@ -175,10 +161,6 @@ class Losses(nn.Module):
         return sums / counts.clamp(min=1)
 
 
-def _places(states: list[TaskState], wanted: Callable[[TaskState], bool]) -> list[int]:
-    return [place for place, state in enumerate(states) if wanted(state)]
-
-
 class Predict(nn.Module):
     """Heads' outputs to calibrated predictions in the user's own terms.
 
@@ -191,9 +173,10 @@ class Predict(nn.Module):
         super().__init__()
         self.states, self.corrections = states, corrections
         self.joint = Joint(states)
+        self.heads = [head_of(state) for state in states]
 
     def forward(self, outputs: Tensor) -> list[Tensor]:
-        """Return one prediction per task: probability [rows, 1 or classes] or value [rows, 1].
+        """Return one prediction per task [rows, columns], as its kind says: probabilities, or values.
 
         Args:
             outputs: float32 [rows, outputs of all tasks].
@@ -204,19 +187,20 @@ class Predict(nn.Module):
     def of_heads(self, outputs: Tensor) -> list[Tensor]:
         """Return the same before a task that is given another is multiplied by the chance that it exists."""
         predictions, first = [], 0
-        for state, (slope, shift) in zip(self.states, self.corrections, strict=True):
-            output = outputs[:, first : first + state["outputs"]]
+        for head, state, correction in zip(self.heads, self.states, self.corrections, strict=True):
+            predictions.append(head.predict(state, outputs[:, first : first + state["outputs"]], correction))
             first += state["outputs"]
-            if state["kind"] == "regression":
-                assert isinstance(shift, float)
-                predictions.append(output * (slope * state["spread"]) + (state["center"] + shift * state["spread"]))
-                continue
-            bias = torch.tensor(state["bias"], dtype=output.dtype, device=output.device)
-            moved = shift if isinstance(shift, float) else torch.tensor(shift, dtype=output.dtype, device=output.device)
-            logits = bias + slope * (output - bias) + moved
-            binary = state["kind"] == "binary"
-            predictions.append(torch.sigmoid(logits) if binary else torch.softmax(logits, dim=1))
         return predictions
+
+    def derived(self, predictions: list[Tensor]) -> list[Tensor]:
+        """Return what follows from the predictions, in the order of `derived_parts` of each task."""
+        found = zip(self.heads, self.states, predictions, strict=True)
+        return [part for head, state, prediction in found for part in head.derived(state, prediction)]
+
+
+def derived_parts(state: TaskState) -> list[Part]:
+    """Return the parts of a task that follow from its prediction."""
+    return kind_of(state).parts(state)[1:]
 
 
 class Regions(nn.Module):
@@ -245,15 +229,14 @@ class Regions(nn.Module):
         for state, region, prediction in zip(self.states, self.regions, predictions, strict=True):
             if region is None:
                 continue
-            if state["kind"] == "regression":
+            if kind_of(state).words(state) is None:
                 parts += [prediction - region.bounds[0], prediction + region.bounds[0]]
                 continue
-            binary = state["kind"] == "binary"
-            probability = torch.cat([1 - prediction, prediction], dim=1) if binary else prediction
-            parts.append(probability >= torch.tensor(region.bounds, dtype=prediction.dtype, device=prediction.device))
+            bounds = torch.tensor(region.bounds, dtype=prediction.dtype, device=prediction.device)
+            parts.append(head_of(state).chances(prediction) >= bounds)
         return parts
 
 
 def region_parts(state: TaskState) -> tuple[str, ...]:
     """Return the names of a task's interval or set, in the order in which `Regions` gives them."""
-    return ("lower", "upper") if state["kind"] == "regression" else ("set",)
+    return kind_of(state).regions

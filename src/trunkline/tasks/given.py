@@ -66,7 +66,9 @@ def given_problems(tasks: Mapping[str, Task]) -> Iterator[str]:
         if task.conditional == "entire_space" and (held is None or task.kind != "binary"):
             lacking = "given" if held is None else "kind: binary"
             yield f"tasks.{name}.conditional: entire_space takes {lacking}; add it, or remove conditional"
-        if held is not None:
+        if held is not None and len(task.label_columns) > 1:
+            yield f"tasks.{name}.given: kind {task.kind} has several label columns; `given` takes a task with one"
+        elif held is not None:
             yield from _link_problems(name, *held, tasks)
 
 

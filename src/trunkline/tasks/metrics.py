@@ -20,6 +20,13 @@ Array = np.ndarray[Any, Any]
 
 BINS = 15
 
+SAYS = {
+    "log_loss": "mean of minus the logarithm of the probability given to what came true",
+    "calibration_error": "mean distance of the stated probability from the observed frequency, in 15 bins",
+    "mae": "mean distance of the prediction from the target, in the target's unit",
+}
+"""What metrics of several kinds are, for the reader of a report."""
+
 
 class Totals(NamedTuple):
     """A metric that follows from sums of per-row values.

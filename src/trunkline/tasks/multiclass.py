@@ -8,18 +8,22 @@ loss    cross-entropy, divided by the entropy of the training class shares
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from trunkline.errors import DataError
-from trunkline.tasks.base import BaseTask, Metric, TaskState
+from trunkline.tasks.base import LabelRule, Metric, TaskState
 from trunkline.tasks.binary import calibration_error
-from trunkline.tasks.metrics import Resampled, calibration, f1_macro, mean
+from trunkline.tasks.metrics import SAYS, Resampled, calibration, f1_macro, mean
+from trunkline.tasks.one_word import OneWordTask, of_truth
+
+if TYPE_CHECKING:
+    from trunkline.tasks._head import Head
 
 
-class MulticlassTask(BaseTask):
+class MulticlassTask(OneWordTask):
     """A target with several classes, of which a row has one."""
 
     kind: Literal["multiclass"]
@@ -31,13 +35,17 @@ class MulticlassTask(BaseTask):
     )
 
     metrics: ClassVar[dict[str, Metric]] = {
-        "accuracy": Metric(True, 1.0),
-        "f1_macro": Metric(True, 1.0),
-        "log_loss": Metric(False, 0.0),
-        "calibration_error": Metric(False, 0.0),
+        "accuracy": Metric(True, 1.0, "share of rows whose likeliest class is the right one"),
+        "f1_macro": Metric(True, 1.0, "mean over the classes of the harmonic mean of precision and recall"),
+        "log_loss": Metric(False, 0.0, SAYS["log_loss"]),
+        "calibration_error": Metric(False, 0.0, SAYS["calibration_error"]),
     }
     skill_metric: ClassVar[str] = "log_loss"
-    output_names: ClassVar[tuple[str, ...]] = ("probability", "label", "set")
+
+    @property
+    def declared(self) -> list[str] | None:
+        """The classes in the order of the outputs, where they are declared."""
+        return list(self.classes) if self.classes else None
 
     def fit(self, name: str, labels: np.ndarray[Any, Any]) -> TaskState:
         """Learn classes, their shares and the normaliser from the training labels.
@@ -49,22 +57,10 @@ class MulticlassTask(BaseTask):
         Raises:
             DataError: Fewer than two classes among the training labels, or a declared class without rows.
         """
-        known = np.array([label for label in labels if label is not None], dtype=str)
-        found, counts = np.unique(known, return_counts=True)
-        classes = list(self.classes) if self.classes else [str(word) for word in found]
-        count_of = dict(zip(found.tolist(), counts.tolist(), strict=True))
-        empty = [word for word in classes if not count_of.get(word)]
-        if len(classes) < 2 or empty:
-            lacking = f"no training row of class {empty[0]!r}" if empty else f"classes {classes}"
-            raise DataError(
-                f"task '{name}': column '{self.target}' has {lacking} among {len(known)} labelled training rows; "
-                f"a multiclass task needs two or more, each with rows.\n"
-                f"  Check tasks.{name}.target and tasks.{name}.classes, or train on an earlier period"
-            )
-        shares = np.array([count_of[word] for word in classes]) / sum(count_of[word] for word in classes)
+        classes, shares, labelled = self.learned(name, labels, "a multiclass")
         return {
             "kind": "multiclass",
-            "labelled": len(known),
+            "labelled": labelled,
             "classes": classes,
             "prevalence": shares.tolist(),
             "bias": np.log(shares).tolist(),
@@ -73,12 +69,21 @@ class MulticlassTask(BaseTask):
         }
 
     @staticmethod
-    def encode(name: str, target: str, values: np.ndarray[Any, Any], state: TaskState) -> np.ndarray[Any, Any]:
-        """Return float32 targets as the loss reads them: the class's place, NaN for no label or an unknown class."""
-        place = {word: float(at) for at, word in enumerate(state["classes"])}
-        return np.array(
-            [place.get(value, np.nan) if value is not None else np.nan for value in values], dtype=np.float32
-        )
+    def head() -> Head:
+        """Return the logits' loss and prediction."""
+        from trunkline.tasks._multiclass import MulticlassHead
+
+        return MulticlassHead()
+
+    @classmethod
+    def label_rule(cls, state: TaskState) -> LabelRule:
+        """Return that the label is the likeliest class."""
+        return LabelRule(cls.words(state), "likeliest")
+
+    @classmethod
+    def meaning(cls, output: Mapping[str, Any]) -> str:
+        """Return what an output of the card means, for people."""
+        return f"the likeliest class of {output['task']}" if output["part"] == "label" else super().meaning(output)
 
     def scores(
         self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState
@@ -95,12 +100,11 @@ class MulticlassTask(BaseTask):
         truth = truth.astype(np.int64)
         probability = prediction.astype(np.float64)
         chosen = probability.argmax(axis=1)
-        of_truth = _of_truth(probability, truth)
         places = list(range(probability.shape[1]))
         return {
             "accuracy": float(np.mean(chosen == truth)),
             "f1_macro": float(metrics.f1_score(truth, chosen, labels=places, average="macro", zero_division=0)),
-            "log_loss": float(-np.log(of_truth).mean()),
+            "log_loss": float(-np.log(of_truth(probability, truth)).mean()),
             "calibration_error": calibration_error(probability.max(axis=1), chosen == truth),
         }
 
@@ -114,15 +118,6 @@ class MulticlassTask(BaseTask):
         return {
             "accuracy": mean(chosen == truth),
             "f1_macro": f1_macro(truth, chosen, probability.shape[1]),
-            "log_loss": mean(-np.log(_of_truth(probability, truth))),
+            "log_loss": mean(-np.log(of_truth(probability, truth))),
             "calibration_error": calibration(probability.max(axis=1), chosen == truth),
         }
-
-    def constant(self, state: TaskState) -> np.ndarray[Any, Any]:
-        """Return the classes' shares of the training rows [1, classes]."""
-        return np.array([state["prevalence"]])
-
-
-def _of_truth(probability: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the probability that each row's true class was given, float64 [rows]."""
-    return np.asarray(np.clip(probability[np.arange(len(truth)), truth], 1e-12, 1))

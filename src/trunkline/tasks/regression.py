@@ -8,19 +8,24 @@ loss    squared or Huber error of the target standardised on the training rows, 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from trunkline.errors import DataError
-from trunkline.tasks.base import BaseTask, Metric, TaskState
-from trunkline.tasks.metrics import Resampled, mean, r2, root_mean
+from trunkline.tasks.base import LabelColumn, Metric, Part, Summary, TargetTask, TaskState, number_summary
+from trunkline.tasks.metrics import SAYS, Resampled, mean, r2, root_mean
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from trunkline.tasks._head import Head
 
 HUBER_DELTA = 1.0  # in training standard deviations
 
 
-class RegressionTask(BaseTask):
+class RegressionTask(TargetTask):
     """A target that is a number."""
 
     kind: Literal["regression"]
@@ -38,13 +43,25 @@ class RegressionTask(BaseTask):
     unit: str | None = Field(None, description="The target's unit, as reports and the model card show it.")
 
     metrics: ClassVar[dict[str, Metric]] = {
-        "r2": Metric(True, 1.0),
-        "mae": Metric(False, 0.0),
-        "rmse": Metric(False, 0.0),
+        "r2": Metric(True, 1.0, "share of the target's variance that the prediction explains; 0 = predicting the mean"),
+        "mae": Metric(False, 0.0, SAYS["mae"]),
+        "rmse": Metric(False, 0.0, "square root of the mean squared distance, in the target's unit"),
     }
     skill_metric: ClassVar[str] = "rmse"
     skill_power: ClassVar[int] = 2  # squared error, whatever the training's loss
     output_names: ClassVar[tuple[str, ...]] = ("value", "lower", "upper")
+    regions: ClassVar[tuple[str, ...]] = ("lower", "upper")
+    promised: ClassVar[str] = "a number its value"
+    charted: ClassVar[tuple[str, str | None, str | None]] = (
+        "bars: predictions, dashes: labels",
+        "prediction",
+        "label",
+    )
+
+    @property
+    def label_columns(self) -> dict[str, LabelColumn]:
+        """One column of numbers."""
+        return {self.target: LabelColumn("target", "number", low=self.min, high=self.max)}
 
     @model_validator(mode="after")
     def _ordered(self) -> RegressionTask:
@@ -94,9 +111,25 @@ class RegressionTask(BaseTask):
         }
 
     @staticmethod
-    def encode(name: str, target: str, values: np.ndarray[Any, Any], state: TaskState) -> np.ndarray[Any, Any]:
+    def encode(values: np.ndarray[Any, Any], state: TaskState) -> np.ndarray[Any, Any]:
         """Return float32 labels in the target's own unit, NaN for no label; the loss puts them on its scale."""
         return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+
+    def summary(self, *labels: pl.Series) -> Summary:
+        """Return mean and standard deviation."""
+        return number_summary(labels[0])
+
+    @staticmethod
+    def head() -> Head:
+        """Return the number's loss and prediction."""
+        from trunkline.tasks._regression import RegressionHead
+
+        return RegressionHead()
+
+    @staticmethod
+    def parts(state: TaskState) -> list[Part]:
+        """Return the value."""
+        return [Part("value", 1, {"unit": state["unit"], "spread": state["spread"]})]
 
     def scores(
         self, truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], state: TaskState

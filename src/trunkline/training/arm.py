@@ -38,7 +38,7 @@ from trunkline.tasks._modules import Correction, Region, loss_targets
 from trunkline.tasks.given import head_labels, loss_labels, placed
 from trunkline.training.affinity import AffinityMeter
 from trunkline.training.batches import Rows, steps_per_epoch
-from trunkline.training.calibrate import fit_corrections
+from trunkline.training.calibrate import fit_corrections, uncorrected
 from trunkline.training.checkpoint import Checkpoints, identity
 from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, Monitor, Training
@@ -124,7 +124,13 @@ def train_arm(
     calibrated = [_calibrated(arm, of_seed.network, held, labels, calibration) for of_seed in fitted]
     write_json(
         target / "calibration.json",
-        {"version": 1, "kind": calibration.kind, "rows": len(calibrates), **_by_part(calibrated)},
+        {
+            "version": 1,
+            "kind": calibration.kind,
+            "rows": len(calibrates),
+            **_by_part(calibrated),
+            **uncorrected(arm.states),
+        },
     )
     gates = [gate_report(each.network, validation.features, validation.codes, list(arm.states)) for each in fitted]
     found = {"learning_rate": chosen, "trials": trials, **({"gates": gates} if any(gates) else {})}

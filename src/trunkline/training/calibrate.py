@@ -22,13 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from trunkline.tasks._modules import Correction
+from trunkline.tasks._head import Correction
+from trunkline.tasks._modules import head_of
 from trunkline.tasks.base import TaskState
 
 Array = np.ndarray[Any, Any]
-
-SLOPE_RANGE = (0.25, 4.0)
-FEWEST_ROWS = 50  # of each class, or of numbers; with fewer the fit is noise and the head stays as it is
 
 
 def fit_corrections(
@@ -49,6 +47,12 @@ def fit_corrections(
         name: fit_correction(state, outputs[:, heads[name]], targets[:, place], kind)
         for place, (name, state) in enumerate(states.items())
     }
+
+
+def uncorrected(states: Mapping[str, TaskState]) -> dict[str, dict[str, str]]:
+    """Return, under "uncorrected", why some tasks stay as trained; nothing where none does."""
+    found = {name: head_of(state).uncorrected for name, state in states.items() if head_of(state).uncorrected}
+    return {"uncorrected": found} if found else {}
 
 
 def head_slices(states: Mapping[str, TaskState]) -> dict[str, slice]:
@@ -73,55 +77,4 @@ def fit_correction(state: TaskState, outputs: Array, targets: Array, kind: str =
     """
     known = ~np.isnan(targets)
     outputs, targets = outputs[known].astype(np.float64), targets[known]
-    if state["kind"] == "regression":
-        return _least_squares(outputs[:, 0], targets.astype(np.float64)) if kind == "affine" else Correction()
-    truth, binary = targets.astype(np.int64), state["kind"] == "binary"
-    bias = np.array([0.0, *state["bias"]] if binary else state["bias"])
-    if np.bincount(truth, minlength=len(bias)).min() < FEWEST_ROWS:
-        return Correction()
-    if binary:
-        outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
-    slope, intercepts = _likeliest(outputs - bias, bias, truth)
-    if kind == "affine":
-        return Correction(slope, intercepts[1] if binary else intercepts)
-    return Correction(slope, _level_shift(outputs[:, 1], bias[1], slope) if binary else 0.0)
-
-
-def _least_squares(outputs: Array, targets: Array) -> Correction:
-    if len(targets) < FEWEST_ROWS:
-        return Correction()
-    mean, distance = outputs.mean(), outputs - outputs.mean()
-    spread = float(distance @ distance)
-    slope = float(np.clip(distance @ targets / spread, *SLOPE_RANGE)) if spread else 1.0
-    return Correction(slope, float(targets.mean() - slope * mean))
-
-
-def _level_shift(logits: Array, bias: float, slope: float) -> float:
-    """Return the shift after which the mean probability is what it was without any correction."""
-    from scipy.optimize import brentq
-    from scipy.special import expit
-
-    level, sloped = expit(logits).mean(), bias + slope * (logits - bias)
-    return float(brentq(lambda shift: expit(sloped + shift).mean() - level, -20.0, 20.0, xtol=1e-9))
-
-
-def _likeliest(distance: Array, bias: Array, truth: Array) -> tuple[float, tuple[float, ...]]:
-    """Return the slope and the intercepts under which the labels are likeliest; the first class's intercept is 0."""
-    from scipy.optimize import minimize
-
-    rows = np.arange(len(truth))
-
-    def loss(parameters: Array) -> tuple[float, Array]:
-        logits = parameters[0] * distance + bias + np.concatenate([[0.0], parameters[1:]])
-        logits -= logits.max(axis=1, keepdims=True)
-        exponential = np.exp(logits)
-        probability = exponential / exponential.sum(axis=1, keepdims=True)
-        value = -float(np.mean(np.log(probability[rows, truth] + 1e-300)))
-        probability[rows, truth] -= 1
-        gradient = np.concatenate([[np.mean((probability * distance).sum(axis=1))], probability[:, 1:].mean(axis=0)])
-        return value, gradient
-
-    start = np.concatenate([[1.0], np.zeros(len(bias) - 1)])
-    bounds = [SLOPE_RANGE, *[(None, None)] * (len(bias) - 1)]
-    slope, *intercepts = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
-    return slope, (0.0, *intercepts)
+    return head_of(state).correction(state, outputs, targets, kind)

@@ -23,9 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trunkline.errors import DataError
-from trunkline.tasks._modules import Correction, Predict, Region, Regions
+from trunkline.tasks import kind_of
+from trunkline.tasks._modules import Correction, Predict, Region, Regions, head_of
 from trunkline.tasks.base import TaskState
 from trunkline.tasks.given import is_joint
 from trunkline.training.calibrate import head_slices
@@ -73,7 +75,7 @@ def _fit_joint_region(
     known = ~np.isnan(labels)
     with torch.inference_mode():
         predict = Predict(list(states.values()), [corrections[each] for each in states])
-        prediction = predict(torch.from_numpy(outputs[known]))[list(states).index(name)].numpy()
+        prediction = predict(torch.from_numpy(outputs[known]))[list(states).index(name)]
     return _region(states[name], prediction, labels[known], coverage)
 
 
@@ -90,14 +92,14 @@ def fit_region(state: TaskState, correction: Correction, outputs: Array, labels:
     """
     known = ~np.isnan(labels)
     with torch.inference_mode():
-        prediction = Predict([state], [correction])(torch.from_numpy(outputs[known]))[0].numpy()
+        prediction = Predict([state], [correction])(torch.from_numpy(outputs[known]))[0]
     return _region(state, prediction, labels[known], coverage)
 
 
-def _region(state: TaskState, prediction: Array, labels: Array, coverage: float) -> Region:
-    if state["kind"] == "regression":
-        return Region(coverage, (_half_width(prediction[:, 0], labels, state["spread"], coverage),))
-    probability = np.concatenate([1 - prediction, prediction], axis=1) if state["kind"] == "binary" else prediction
+def _region(state: TaskState, prediction: Tensor, labels: Array, coverage: float) -> Region:
+    if kind_of(state).words(state) is None:
+        return Region(coverage, (_half_width(prediction[:, 0].numpy(), labels, state["spread"], coverage),))
+    probability = head_of(state).chances(prediction).numpy()
     of_class = [probability[labels == place, place] for place in range(probability.shape[1])]
     bounds = [-conformal_quantile(-of_rows, coverage) * (1 - SLACK) for of_rows in of_class]
     return Region(coverage, tuple(bounds))
@@ -163,8 +165,8 @@ def refuse_too_few(states: Mapping[str, TaskState], labels: Mapping[str, Array],
         state, of_task, least = states[name], labels[name], least_rows(coverage[name])
         known = of_task[~np.isnan(of_task)]
         found, of_what = len(known), ""
-        if state["kind"] != "regression":
-            words = state.get("classes", ["false", "true"])
+        words = kind_of(state).words(state)
+        if words is not None:
             counts = np.bincount(known.astype(np.int64), minlength=len(words))
             found, of_what = int(counts.min()), f" of class '{words[int(counts.argmin())]}'"
         if found < least:

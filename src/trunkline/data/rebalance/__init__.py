@@ -11,7 +11,7 @@ the head gives probabilities of the rows as they are before anything calibrates,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
@@ -27,6 +27,8 @@ from trunkline.data.rebalance.undersample import Undersample
 from trunkline.declared import Declared
 
 if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
     import pyarrow as pa
 
     from trunkline.tasks import Task
@@ -96,12 +98,12 @@ def kinds_for(task: Task) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def plan(task: Task, labels: pa.Array | pa.ChunkedArray, rule: Rule | None = None) -> Plan:
+def plan(task: Task, *labels: pa.Array | pa.ChunkedArray, rule: Rule | None = None) -> Plan:
     """Plan how the rows of a task count.
 
     Args:
         task: The task's declaration.
-        labels: Its training labels, null = no label.
+        labels: Its label columns, training rows only, null = no label.
         rule: What is declared for it; None = every labelled row counts the same.
 
     Returns:
@@ -116,23 +118,33 @@ def plan(task: Task, labels: pa.Array | pa.ChunkedArray, rule: Rule | None = Non
         >>> plan(BinaryTask(kind="binary", target="y"), pa.array([True, False, None, False, False]))["prior"]
         0.25
     """
-    from trunkline.data.rebalance.measure import measure
+    import polars as pl
 
     rule = rule or EqualDraws()
-    classes, prior, known = measure(task, labels)
+    columns = [pl.Series(column) for column in labels]
+    rows, classes, prior = task.summary(*columns)
     measured = {
         "version": 1,
         "draws": rule.kind,
-        "rows": len(known),
+        "rows": rows,
         "classes": classes,
         "prior": prior,
         "class_weights": dict.fromkeys(classes, 1.0),
         "prior_shift": dict.fromkeys(classes, 0.0),
     }
+    if rule.kind == "equal":
+        return measured
+    known = _known(columns[0])
     teaches = min(classes.values()) > 0 if classes else len(known) > 0 and known.min() < known.max()
-    if not teaches or rule.kind == "equal":
+    if not teaches:
         return measured
     return measured | {"rule": rule.model_dump(mode="json", exclude={"tasks"})} | rule.plan(task, classes, known)
+
+
+def _known(labels: pl.Series) -> np.ndarray[Any, Any]:
+    """Return the labels [labelled rows] of a kind that rules are for: they stand in one column."""
+    known = labels.drop_nulls()
+    return (known.filter(known.is_finite()) if known.dtype.is_float() else known).to_numpy()
 
 
 __all__ = ["BaseRule", "EqualDraws", "Plan", "Rebalance", "Rule", "kinds_for", "plan", "rule_of"]

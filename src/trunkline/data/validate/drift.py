@@ -23,8 +23,8 @@ from trunkline.data.declarations import Drift
 from trunkline.data.validate import words
 from trunkline.data.validate.checks import Answer, Check
 from trunkline.data.validate.profile import LEVELS, Numbers, Profile
+from trunkline.data.validate.raw import label_columns
 from trunkline.data.validate.row_checks import commonest
-from trunkline.data.validate.suite import classes_of
 from trunkline.data.validate.table_checks import filled, is_class
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from trunkline.columns import Column
     from trunkline.tasks import Task
+    from trunkline.tasks.base import LabelColumn
 
 COMPARED = slice(1, 6)  # of LEVELS; the outermost only widen the earlier range of their neighbours
 MISSING = "validation.drift.missing"
@@ -56,11 +57,9 @@ def checks_of_drift(
         before = [drop.numbers[name] for drop in earlier if drop.numbers[name].known >= drift.min_rows]
         if before and here.known >= drift.min_rows:
             checks += _numbers_checks(name, before, here, drift)
-    for task in tasks.values():
-        if task.kind != "regression":
-            checks += _class_checks(
-                task, [drop.counts[task.target] for drop in earlier], now.counts[task.target], drift
-            )
+    for name, target in label_columns(tasks).items():
+        if target.type != "number":
+            checks += _class_checks(name, target, [drop.counts[name] for drop in earlier], now.counts[name], drift)
     for name, column in columns.items():
         if column.kind == "categorical" and column.values is None:
             checks.append(_new_words(name, [drop.counts[name] for drop in earlier], now.counts[name], drift))
@@ -154,14 +153,16 @@ def _mean_check(name: str, low: float, high: float, reach: float, away: float) -
     )
 
 
-def _class_checks(task: Task, before: Sequence[Mapping[str, int]], now: Mapping[str, int], drift: Drift) -> list[Check]:
+def _class_checks(
+    name: str, target: LabelColumn, before: Sequence[Mapping[str, int]], now: Mapping[str, int], drift: Drift
+) -> list[Check]:
     before = [counts for counts in before if sum(counts.values()) >= drift.min_rows]
     if not before or sum(now.values()) < drift.min_rows:
         return []
     found = sorted({word for counts in [*before, now] for word in counts})
     # Of two classes one says it all.
-    compared = ["true"] if task.kind == "binary" else classes_of(task, found)
-    return [_class_check(task.target, word, before, now, drift.odds) for word in compared]
+    compared = ["true"] if target.type == "truth" else target.words or found
+    return [_class_check(name, word, before, now, drift.odds) for word in compared]
 
 
 def _class_check(

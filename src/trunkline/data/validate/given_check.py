@@ -29,9 +29,9 @@ def given_checks(tasks: Mapping[str, Task], on_failure: OnFailure) -> Iterator[C
 
 def _absent(child: Task, parent: Task, value: bool | str, setting: str, on_failure: OnFailure) -> Check:
     """Ask that the child's label is empty, false or 0 wherever the parent's is known and not `value`."""
-    column, above, wanted = child.target, parent.target, f"{parent.target} is {_word(value)}"
-    helper = f"{column} although not {wanted}"
-    nothing = {"binary": "false or empty", "regression": "0 or empty"}.get(child.kind, "empty")
+    (column, labels), (above, _) = *child.label_columns.items(), *parent.label_columns.items()
+    helper = f"{column} although not {above} is {_word(value)}"
+    nothing = {"truth": "false or empty", "number": "0 or empty", "words": "empty"}[labels.type]
     expected = f"'{column}' {nothing} wherever '{above}' is not {_word(value)}"
 
     def contradicts(frame: pd.DataFrame) -> dict[str, Any]:

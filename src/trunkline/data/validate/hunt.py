@@ -28,7 +28,7 @@ def hunt_leaks(rows: RawRows, kept: np.ndarray[Any, Any], wanted: Wanted) -> Hun
         return rows.columns([name])[name]
 
     found = Hunt([], [], [])
-    targets = [target_of(task, column(name), kept) for name, task in wanted.targets.items()]
+    targets = [target_of(name, told, column(name), kept) for name, told in wanted.targets.items()]
     worded = {name: coded(column(name), kept) for name, kind in wanted.columns.items() if kind.kind == "categorical"}
     groups = {name: held for name, held in worded.items() if len(held.values) <= MOST_WORDS}
     for name in wanted.columns:

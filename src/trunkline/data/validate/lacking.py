@@ -37,7 +37,8 @@ def lacking_columns(drops: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[
 def _asked_by(name: str, wanted: Wanted) -> str:
     if name in wanted.columns:
         return f"columns.{name}"
-    tasks = [f"tasks.{task}.target" for task, told in wanted.tasks.items() if told.target == name]
+    labels = [(task, told.label_columns) for task, told in wanted.tasks.items()]
+    tasks = [f"tasks.{task}.{columns[name].setting}" for task, columns in labels if name in columns]
     return tasks[0] if tasks else "data.key" if name in wanted.key else "data.keep, split"
 
 

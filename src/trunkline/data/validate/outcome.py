@@ -11,11 +11,13 @@ import numpy as np
 from trunkline.data.declarations import Validation
 from trunkline.data.validate.findings import Finding
 from trunkline.data.validate.leaks import Hint, Leak
+from trunkline.data.validate.raw import label_columns
 from trunkline.data.validate.record import Record
 
 if TYPE_CHECKING:
     from trunkline.columns import Column
     from trunkline.tasks import Task
+    from trunkline.tasks.base import LabelColumn
 
 
 class Wanted(NamedTuple):
@@ -27,9 +29,9 @@ class Wanted(NamedTuple):
     validation: Validation
 
     @property
-    def targets(self) -> dict[str, Task]:
-        """The tasks by their target column."""
-        return {task.target: task for task in self.tasks.values()}
+    def targets(self) -> dict[str, LabelColumn]:
+        """The columns that hold labels."""
+        return label_columns(self.tasks)
 
 
 class Hunt(NamedTuple):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trunkline.data.validate.raw import label_columns
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -39,14 +41,14 @@ class Profile:
 def profile(frame: pd.DataFrame, columns: Mapping[str, Column], tasks: Mapping[str, Task]) -> Profile:
     """Describe a drop."""
     numeric = [name for name, column in columns.items() if column.kind == "numeric"]
-    numeric += [task.target for task in tasks.values() if task.kind == "regression"]
+    targets = label_columns(tasks)
+    numeric += [name for name, column in targets.items() if column.type == "number"]
     worded = [name for name, column in columns.items() if column.kind == "categorical" and column.values is None]
-    targets = {task.target: task for task in tasks.values()}
     return Profile(
         {name: float(frame[name].isna().mean()) for name in [*columns, *targets]},
         {name: _numbers(frame[name].to_numpy(np.float64)) for name in numeric},
         {name: _counts(frame[name]) for name in worded}
-        | {name: _counts(frame[name]) for name, task in targets.items() if task.kind != "regression"},
+        | {name: _counts(frame[name]) for name, column in targets.items() if column.type != "number"},
     )
 
 

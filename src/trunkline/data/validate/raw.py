@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from trunkline.columns import Column
     from trunkline.tasks import Task
+    from trunkline.tasks.base import LabelColumn
 
 
 class RawRows:
@@ -95,18 +96,23 @@ def _worded(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(values, ""), None, values)
 
 
-def target_of(task: Task, values: pa.ChunkedArray, kept: np.ndarray[Any, Any]) -> Target:
-    """Return the kept rows of a target as codes."""
+def label_columns(tasks: Mapping[str, Task]) -> dict[str, LabelColumn]:
+    """Return every column that holds labels, by name."""
+    return {name: column for task in tasks.values() for name, column in task.label_columns.items()}
+
+
+def target_of(name: str, column: LabelColumn, values: pa.ChunkedArray, kept: np.ndarray[Any, Any]) -> Target:
+    """Return the kept rows of a label column as codes."""
     held = coded(values, kept)
-    if task.kind == "regression":
-        return Target(task.target, held, ())
-    if task.kind == "binary":
+    if column.type == "number":
+        return Target(name, held, ())
+    if column.type == "truth":
         place = np.array([int(level) for level in held.values] + [-1])  # the last serves the code of missing
-        return Target(task.target, held._replace(codes=place[held.codes], values=[0.0, 1.0]), ("false", "true"))
-    return Target(task.target, held, tuple(held.values))
+        return Target(name, held._replace(codes=place[held.codes], values=[0.0, 1.0]), ("false", "true"))
+    return Target(name, held, tuple(held.values))
 
 
 def class_names(tasks: Mapping[str, Task], frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Return the classes that each multiclass target holds, in alphabetical order."""
-    open_targets = [task.target for task in tasks.values() if task.kind == "multiclass"]
+    """Return the classes that each label column of words holds, in alphabetical order."""
+    open_targets = [name for name, column in label_columns(tasks).items() if column.type == "words"]
     return {name: sorted(str(word) for word in frame[name].dropna().unique()) for name in open_targets}

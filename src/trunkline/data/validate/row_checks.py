@@ -61,6 +61,22 @@ def one_of(column: str, allowed: Sequence[str], setting: str, on_failure: OnFail
     )
 
 
+def whole(column: str, setting: str, on_failure: OnFailure) -> Check:
+    """Ask that numbers have no fraction."""
+    helper = f"{column} beyond a whole number"
+    return Check(
+        setting=setting,
+        expectation="expect_column_values_to_be_between",
+        kwargs={"column": helper, "min_value": 0.0, "max_value": 0.0},
+        columns=(column,),
+        expected="whole numbers",
+        on_failure=on_failure,
+        reason=lambda row: f"{column} {words.value(row[column])} is not a whole number",
+        blame=lambda answer, frame: ("whole numbers", commonest(frame[column].iloc[answer.rows])),
+        helpers=lambda frame: {helper: frame[column] % 1},
+    )
+
+
 def present(column: str, setting: str, on_failure: OnFailure) -> Check:
     """Ask that every row has a value."""
     expected = "a value in every row"

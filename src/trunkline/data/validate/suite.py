@@ -14,11 +14,12 @@ from trunkline.data.declarations import Validation
 from trunkline.data.validate import table_checks, words
 from trunkline.data.validate.checks import Check
 from trunkline.data.validate.given_check import given_checks
-from trunkline.data.validate.row_checks import between, implies, one_of, present
+from trunkline.data.validate.row_checks import between, implies, one_of, present, whole
 
 if TYPE_CHECKING:
     from trunkline.columns import Column
     from trunkline.tasks import Task
+    from trunkline.tasks.base import LabelColumn
 
 
 def checks_of_rows(
@@ -31,11 +32,17 @@ def checks_of_rows(
     of_columns = [check for name, column in columns.items() for check in _of_column(name, column, default)]
     of_tasks = [check for name, task in tasks.items() for check in _of_task(name, task, default)]
     of_pairs = [
-        implies(tasks[name].target, tasks[other].target, f"validation.implications.{name}", default)
+        implies(_target(tasks[name]), _target(tasks[other]), f"validation.implications.{name}", default)
         for name, others in validation.implications.items()
         for other in others
     ]
     return [*of_key, *of_columns, *of_tasks, *of_pairs, *given_checks(tasks, default)]
+
+
+def _target(task: Task) -> str:
+    """Return the column of a task whose labels stand in one."""
+    (column,) = task.label_columns
+    return column
 
 
 def _of_column(name: str, column: Column, default: OnFailure) -> list[Check]:
@@ -51,11 +58,20 @@ def _of_column(name: str, column: Column, default: OnFailure) -> list[Check]:
 
 
 def _of_task(name: str, task: Task, default: OnFailure) -> list[Check]:
-    if task.kind == "regression" and (task.min is not None or task.max is not None):
-        return [between(task.target, task.min, task.max, f"tasks.{name}", default)]
-    if task.kind == "multiclass" and task.classes is not None:
-        return [one_of(task.target, task.classes, f"tasks.{name}.classes", default)]
-    return []
+    return [
+        check
+        for target, column in task.label_columns.items()
+        for check in _of_label(target, column, f"tasks.{name}{'.' if column.allowed else ''}{column.allowed}", default)
+    ]
+
+
+def _of_label(target: str, column: LabelColumn, setting: str, default: OnFailure) -> list[Check]:
+    checks = [whole(target, setting, default)] if column.whole else []
+    if column.low is not None or column.high is not None:
+        checks.append(between(target, column.low, column.high, setting, default))
+    if column.words is not None:
+        checks.append(one_of(target, column.words, setting, default))
+    return checks
 
 
 def checks_of_drops(columns: Mapping[str, Column], validation: Validation) -> list[Check]:
@@ -75,8 +91,8 @@ def checks_of_values(columns: Mapping[str, Column], tasks: Mapping[str, Task]) -
     """Return that every column and target which may lack values still has some in a drop."""
     free = [name for name, column in columns.items() if column.max_missing == 1]
     of_columns = [table_checks.filled(name, 1.0, f"columns.{name}", "some value") for name in free]
-    of_targets = [table_checks.filled(task.target, 1.0, f"tasks.{name}", "some label") for name, task in tasks.items()]
-    return of_columns + of_targets
+    labels = [(name, target) for name, task in tasks.items() for target in task.label_columns]
+    return of_columns + [table_checks.filled(target, 1.0, f"tasks.{name}", "some label") for name, target in labels]
 
 
 def checks_of_table(
@@ -90,17 +106,21 @@ def checks_of_table(
         found: Classes that a multiclass target holds, for those that declare none.
     """
     checks = [table_checks.rows(validation.min_rows, "validation.min_rows")]
-    for name, task in tasks.items():
-        checks.append(table_checks.varied(task.target, f"tasks.{name}.target"))
+    labels = [(name, *each) for name, task in tasks.items() for each in task.label_columns.items()]
+    for name, target, column in labels:
+        if column.needed is None:
+            checks.append(table_checks.varied(target, f"tasks.{name}.{column.setting}"))
         checks += [
-            table_checks.class_rows(task.target, word, validation.min_class_rows)
-            for word in classes_of(task, found.get(task.target, ()))
+            table_checks.class_rows(target, word, validation.min_class_rows)
+            for word in classes_of(column, found.get(target, ()))
         ]
     return checks
 
 
-def classes_of(task: Task, found: Sequence[str]) -> list[str]:
-    """Return the words a target may hold: those declared, else those found; none for a number."""
-    if task.kind == "binary":
+def classes_of(column: LabelColumn, found: Sequence[str]) -> list[str]:
+    """Return the words of which there must be rows: those declared, else those found; none for a number."""
+    if column.needed is not None:
+        return list(column.needed)
+    if column.type == "truth":
         return ["true", "false"]
-    return list(task.classes or found) if task.kind == "multiclass" else []
+    return list(column.words or found) if column.type == "words" else []
