@@ -84,7 +84,7 @@ RARE = pa.array([True] * 10 + [False] * 990)
     ],
 )
 def test_a_row_counts_by_its_class_and_one_on_average(rule: Any, odds: float) -> None:
-    found = plan(BINARY, RARE, rule)
+    found = plan(BINARY, RARE, rule=rule)
     weights = found["class_weights"]
     assert weights["true"] / weights["false"] == pytest.approx(odds, rel=1e-5)
     assert (10 * weights["true"] + 990 * weights["false"]) / 1000 == pytest.approx(1)
@@ -115,7 +115,9 @@ def test_no_constant_has_less_focal_loss_than_the_best(shares: list[float], gamm
 def test_a_number_counts_by_the_share_of_its_like_and_no_more_than_capped() -> None:
     labels = np.concatenate([np.random.default_rng(0).exponential(1.0, 5000), [1e4]])
     held = plan(
-        RegressionTask(kind="regression", target="y", clip=[0, 20]), pa.array(labels), Density(kind="density", cap=8)
+        RegressionTask(kind="regression", target="y", clip=[0, 20]),
+        pa.array(labels),
+        rule=Density(kind="density", cap=8),
     )["density"]
     weights = np.interp(np.clip(labels, 0, 20), held["labels"], held["weights"])
     assert weights.mean() == pytest.approx(1)
@@ -126,7 +128,7 @@ def test_a_number_counts_by_the_share_of_its_like_and_no_more_than_capped() -> N
 
 def test_labels_that_teach_nothing_are_left_for_encode_to_refuse() -> None:
     for rule in (ClassWeights(kind="class_weights"), Focal(kind="focal"), Undersample(kind="undersample")):
-        found = plan(BINARY, pa.array([False, False]), rule)
+        found = plan(BINARY, pa.array([False, False]), rule=rule)
         assert "rule" not in found and found["class_weights"] == {"false": 1.0, "true": 1.0}
 
 
@@ -180,7 +182,7 @@ def test_a_task_without_a_rule_of_its_own_follows_the_one_for_all() -> None:
     own = {"kind": "class_weights", "power": 0.3, "tasks": {"delay": {"kind": "equal"}}}
     rebalance = parse_project({**CONTENT, "rebalance": own}).rebalance
     assert rule_of(rebalance, "delay").kind == "equal"
-    assert plan(BINARY, RARE, rule_of(rebalance, "late"))["rule"] == {"kind": "class_weights", "power": 0.3}
+    assert plan(BINARY, RARE, rule=rule_of(rebalance, "late"))["rule"] == {"kind": "class_weights", "power": 0.3}
 
 
 CONTENT: dict[str, Any] = {

@@ -68,7 +68,7 @@ def arm_of(kind: str, places: Array, declared: dict[str, Any], training: Trainin
     words = [WORDS[kind][int(place)] for place in places]
     labels = pa.array([word == "true" for word in words] if kind == "binary" else words)
     state = task.fit("y", places if kind == "binary" else np.array(words, dtype=object))
-    plans = {"y": json.loads(json.dumps(plan(task, labels, rule_of(declared))))}
+    plans = {"y": json.loads(json.dumps(plan(task, labels, rule=rule_of(declared))))}
     plans = {name: held for name, held in plans.items() if "rule" in held}
     states = network_states({"y": state}, plans)
     trunk = MLPTrunk(width=16, depth=1, dropout=0.0)

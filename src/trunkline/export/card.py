@@ -213,7 +213,8 @@ def _meaning(output: dict[str, Any]) -> str:
     if given and output["kind"] == "binary" and output["part"] == "probability":
         also = "".join(f"{parent} is {_word(value)} and " for parent, value in given.items())
         return f"calibrated probability that {also}{task} is true"
-    return TASK_KINDS[output["kind"]].meaning(output) + where
+    said = TASK_KINDS[output["kind"]].meaning({**output, "task": f"{task}{where}"})
+    return said if where in said else said + where
 
 
 def _word(value: bool | str) -> str:
