@@ -137,7 +137,7 @@ MODEL_PATHS = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 
 
 class _Gate:
-    """What holds for every request: who may ask, how many at once; it is counted, and no fault leaves without a word."""
+    """What holds for every request: who may ask, how many at once; each is counted."""
 
     def __init__(self, service: Service, app: ASGIApp) -> None:
         self.service, self.app = service, app

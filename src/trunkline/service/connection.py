@@ -12,6 +12,8 @@ import h11
 import orjson
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
+LINGER = 0.5  # seconds that a client which is silent when the service ends has left to say something
+
 
 class Connection(H11Protocol):
     """A client's connection.
@@ -48,6 +50,17 @@ class Connection(H11Protocol):
         """Go on to the next request, whose header may wait as long as uvicorn lets it."""
         self._stop_waiting()
         super().on_response_complete()
+
+    def shutdown(self) -> None:
+        """End after the answer in hand, or after the one to a request that may be on its way."""
+        if self._answering():
+            super().shutdown()
+        else:
+            self.loop.call_later(LINGER, self._end)
+
+    def _end(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from trunkline.service.shelf import Served, Shelf
@@ -25,6 +32,7 @@ class Metrics:
     """Counters of one service."""
 
     def __init__(self, shelf: Shelf) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         self.shelf = shelf
         ProcessCollector(registry=registry)

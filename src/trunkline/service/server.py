@@ -14,7 +14,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uvicorn
 
@@ -29,6 +29,7 @@ LOOK = 1.0  # seconds between two looks at the models' files
 FAREWELL = 1.0  # seconds of answers with `Connection: close`, so that no client writes to a connection just closed
 IDLE = 75  # seconds a connection without requests is kept
 HEADER = 1 << 16  # bytes
+BACKLOG = 1024  # connections that wait to be taken
 SHORTEST_TOKEN = 16  # characters
 
 
@@ -64,8 +65,6 @@ def serve(places: list[Place], settings: Settings, say: Say) -> int:
     shelf = Shelf(places, settings.threads, say)
     service = Service(shelf, settings.limits, settings.token, say if settings.access_log else None)
     with _listen(settings.host, settings.port) as listener:
-        host, port = listener.getsockname()[:2]
-        say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
         Server(service, settings.watch, say).run([listener])
     say("stopped")
     return 0
@@ -91,7 +90,8 @@ def refuse_open_door(settings: Settings) -> None:
     """
     if settings.token is None and not is_this_machine(settings.host):
         raise ParamsError(
-            f"--host {settings.host}: others reach this address; set TRUNKLINE_TOKEN or --token-file, or leave out --host"
+            f"--host {settings.host}: others reach this address; set TRUNKLINE_TOKEN or --token-file, "
+            "or leave out --host"
         )
     if settings.token is not None and not (len(settings.token) >= SHORTEST_TOKEN and settings.token.isascii()):
         raise ParamsError(
@@ -124,6 +124,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                backlog=BACKLOG,
                 timeout_keep_alive=IDLE,
                 timeout_graceful_shutdown=round(service.limits.seconds) + 1,
                 h11_max_incomplete_event_size=HEADER,
@@ -131,6 +132,27 @@ class Server(uvicorn.Server):
         )
         self.service, self.watch, self.say = service, watch, say
         self.reloading = threading.Lock()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say where; signals are heard by now."""
+        await super().startup(sockets)
+        for listener in sockets or []:
+            host, port = listener.getsockname()[:2]
+            self.say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take everybody who has connected by now, then nobody; end when the last answer is sent."""
+        for listener in sockets or []:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    link, _ = listener.accept()
+                    await asyncio.get_running_loop().connect_accepted_socket(self._connection, link)
+        await super().shutdown(sockets)
+
+    def _connection(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        connection: asyncio.Protocol = kind(self.config, self.server_state, self.lifespan.state)
+        return connection
 
     async def main_loop(self) -> None:
         """Run until it is time to leave, looking at the models' files meanwhile."""
@@ -184,6 +206,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(BACKLOG)  # who comes before the event loop runs waits, and is not refused
     except OSError as fault:
         raise EnvironmentFault(
             f"{host}:{port}: cannot be listened on ({fault.strerror}); use --host, --port"
