@@ -3,13 +3,14 @@
 # make test-all   ... the slow tests too
 # make bench      measure against the goals and write docs/benchmarks.md; quiet machine, a few minutes
 # make bench-balance   what a step costs under each balance method, over equal weights; three minutes
+# make bench-serve   the service: clients nobody here wrote, made-up requests, a minute of load; needs PyPI once
 # make experiments   worlds whose answer is known: does the verdict say it? Half an hour, mostly on flights
 
 SHELL := /bin/sh
 PYTHON := $(shell command -v python3 || command -v python)
 BIN := .venv/bin
 
-.PHONY: demo test test-all bench bench-balance experiments check setup clean
+.PHONY: demo test test-all bench bench-balance bench-serve experiments check setup clean
 
 demo: setup
 	@$(BIN)/python flows/pipeline.py
@@ -25,6 +26,9 @@ bench: setup
 
 bench-balance: setup
 	@$(BIN)/python -m benchmarks.balance
+
+bench-serve: setup
+	@$(BIN)/python -m benchmarks.service
 
 experiments: setup
 	@$(BIN)/python -m benchmarks.experiments

@@ -106,7 +106,7 @@ class Service:
 
     async def described(self, request: Request) -> Response:
         """Answer GET /openapi.json."""
-        return _json(openapi())
+        return _json(openapi(list(self.shelf.models)))
 
     async def infer(self, request: Request) -> Response:
         """Answer POST /v2/models/NAME[/versions/VERSION]/infer."""

@@ -67,9 +67,9 @@ REFUSALS = {
 }
 
 
-def openapi() -> dict[str, Any]:
-    """Return the OpenAPI document."""
-    model, version = _word("model"), _word("version")
+def openapi(models: list[str]) -> dict[str, Any]:
+    """Return the OpenAPI document of a service of these models."""
+    model, version = _word("model", enum=models), _word("version")
     paths = {
         "/v2": _get("About the service", OBJECT),
         "/v2/health/live": _get("Whether the process runs", OBJECT),
@@ -87,8 +87,8 @@ def openapi() -> dict[str, Any]:
     return {"openapi": "3.0.3", "info": info, "paths": paths}
 
 
-def _word(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+def _word(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", **more}}
 
 
 def _get(summary: str, schema: dict[str, Any] | None) -> dict[str, Any]:
