@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from trunkline.cli.check import check
 from trunkline.cli.compare import compare
 from trunkline.cli.doctor import doctor
+from trunkline.cli.export import export
 from trunkline.cli.groups import groups
 from trunkline.cli.plan import plan
 from trunkline.cli.predict import predict
@@ -42,6 +43,7 @@ EXAMPLES: dict[Callable[..., int], str] = {
     check: "trunkline check --json",
     predict: "trunkline predict models/export/model.onnx rows.parquet predictions.parquet",
     serve: "trunkline serve models/export/model.onnx --port 8080",
+    export: "trunkline export --triton repository --tasks arr15,arr60",
     report: "trunkline report",
     compare: "trunkline compare HEAD~1",
     groups: "trunkline groups --confirm",

@@ -8,7 +8,7 @@ import trunkline
 from trunkline.service.shelf import Served, Versions
 
 PLATFORM = "onnx_onnxv1"
-UNTOLD = ("golden",)  # rows of the training data: for the self-check, not for clients
+UNTOLD = ("golden",)  # rows of the data: for the self-check, not for clients
 
 
 def about_service() -> dict[str, Any]:

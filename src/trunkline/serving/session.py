@@ -110,6 +110,18 @@ def open_model(path: Path, *, threads: int = 1, check: bool = True, words: bool 
     return model
 
 
+def read_again(model: Model) -> bytes:
+    """Return the bytes of an opened model, from its file.
+
+    Raises:
+        ArtifactError: They are not those that were opened.
+    """
+    content = _read(model.path)
+    if hashlib.sha256(content).hexdigest() != model.sha256:
+        raise ArtifactError(f"{model.path}: changed while it was read; try again")
+    return content
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
