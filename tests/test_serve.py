@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import concurrent.futures
 import gzip
 import json
 import math
+import re
 import shutil
 import signal
 import socket
@@ -23,14 +25,17 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import REPOSITORY
 from onnx import numpy_helper
 from service_process import DATATYPES, INFER, ROW, Reply, ServiceProcess, call, packed, question, tensors
-from tiny_model import CLASSES, expected, graph, write_model
+from tiny_model import CLASSES, ROWS, card, expected, graph, write_model
 
+from trunkline.cli.app import main
 from trunkline.errors import ArtifactError, ParamsError
 from trunkline.files import sha256
 from trunkline.service.datatypes import from_json
 from trunkline.service.guard import is_this_machine
+from trunkline.service.limits import MIB, Limits
 from trunkline.service.server import Settings, refuse_open_door
 from trunkline.service.shelf import Place, Shelf, read_place
 from trunkline.serving.one_file import foreign_part
@@ -486,20 +491,16 @@ def other_graph() -> onnx.ModelProto:
 
 
 def write_other(folder: Any) -> Any:
-    from tiny_model import card
-
     content = card(b"")["golden"]
     doubled = {**content["outputs"], "delay.value": [[2 * row[0]] for row in content["outputs"]["delay.value"]]}
     return write_model(folder, other_graph(), golden={**content, "outputs": doubled})
 
 
-def test_a_tampered_model_is_not_served(tmp_path):
+def test_a_tampered_model_is_not_served(tmp_path, capsys):
     path = write_model(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"EWR", b"EWS"))
-    done = subprocess.run(
-        [sys.executable, "-m", "trunkline", "serve", str(path), "--port", "0"], capture_output=True, text=True
-    )
-    assert done.returncode == 4 and "is not the file that card.json describes" in done.stderr
+    assert main(["serve", str(path), "--port", "0"]) == 4
+    assert "is not the file that card.json describes" in capsys.readouterr().err
     with pytest.raises(ArtifactError, match="self-check failed"):
         Shelf([Place(None, write_model(tmp_path, other_graph()))], 1, print)
 
@@ -642,6 +643,51 @@ def test_more_requests_than_may_wait_are_told_to_come_again(model):
         right(ask(service, question()), {})
 
 
+# --- docs/deploy.md ---------------------------------------------------------------------------------------
+
+
+def named_as_in_the_docs(folder: Path) -> Path:
+    """The tiny model under the names that docs/deploy.md uses."""
+    made = graph()
+    for node in made.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = "distance" if name == "x" else name
+    made.graph.input[0].name = "distance"
+    content = card(b"")
+    inputs = [content["inputs"][0] | {"name": "distance"}, *content["inputs"][1:]]
+    golden = {**content["golden"], "inputs": {"distance": ROWS["x"], **{k: v for k, v in ROWS.items() if k != "x"}}}
+    return write_model(folder, made, name="flights", inputs=inputs, golden=golden)
+
+
+def test_the_python_of_the_docs_runs_as_it_stands(tmp_path):
+    text = (REPOSITORY / "docs" / "deploy.md").read_text()
+    client, alone = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    path = named_as_in_the_docs(tmp_path / "models" / "export")
+    with ServiceProcess(path) as service:
+        port = str(service.port)
+        done = subprocess.run(
+            [sys.executable, "-c", client.replace("8080", port)], capture_output=True, text=True, check=True
+        )
+    given = {tensor["name"]: tensor["data"] for tensor in ast.literal_eval(done.stdout)}
+    assert given["delay.value"] == [7200.0]  # ten times 719 and 1
+    assert len([line for line in alone.splitlines() if line]) == 5
+    done = subprocess.run([sys.executable, "-c", alone], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "7200." in done.stdout
+
+
+def test_the_limits_that_the_docs_name_are_the_defaults():
+    text, limits = (REPOSITORY / "docs" / "deploy.md").read_text(), Limits()
+    for sentence in (
+        f"`--max-rows` ({limits.rows:,})",
+        f"`--max-mib` ({limits.body // MIB}; four times",
+        f"`--seconds` ({limits.seconds:g})",
+        f"`--waiting` ({limits.waiting})",
+        f"more than {limits.depth} levels",
+    ):
+        assert sentence in text
+    assert limits.unpacked == 4 * limits.body
+
+
 # --- what it is made of -----------------------------------------------------------------------------------
 
 
@@ -654,7 +700,6 @@ def test_a_service_loads_no_torch_no_pandas_and_nothing_of_the_pipeline(service)
     assert not [name for name in ("torch", "pandas", "great_expectations", "polars") if f"/{name}/" in libraries]
 
 
-def test_a_port_that_is_taken_is_named(service, model):
-    command = [sys.executable, "-m", "trunkline", "serve", str(model), "--port", str(service.port)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 5 and f"127.0.0.1:{service.port}: cannot be listened on" in done.stderr
+def test_a_port_that_is_taken_is_named(service, model, capsys):
+    assert main(["serve", str(model), "--port", str(service.port)]) == 5
+    assert f"127.0.0.1:{service.port}: cannot be listened on" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -121,6 +122,27 @@ def with_clients(model: Path, python: Path, folder: Path) -> Iterator[Line]:
         for what, passed, remark in json.loads(done.stdout):
             yield Line(what, "holds" if passed else remark, "", passed)
         yield fuzzed(python, service, folder)
+    yield read_by_triton(model, python, folder)
+
+
+def read_by_triton(model: Path, python: Path, folder: Path) -> Line:
+    """Read the config.pbtxt of a Triton repository with the protobuf that tritonclient brings."""
+    from google.protobuf import text_format
+
+    from trunkline.forms.triton import write_triton
+
+    find = "import importlib.util as u; print(u.find_spec('tritonclient').submodule_search_locations[0])"
+    found = subprocess.run([python, "-c", find], capture_output=True, text=True, check=True).stdout.strip()
+    spec = importlib.util.spec_from_file_location("model_config_pb2", f"{found}/grpc/model_config_pb2.py")
+    assert spec is not None and spec.loader is not None
+    protobuf = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(protobuf)
+    text = (write_triton(model / "model.onnx", folder / "repository").parent / "config.pbtxt").read_text()
+    try:
+        read = text_format.Parse(text, protobuf.ModelConfig())
+    except text_format.ParseError as fault:
+        return Line("Triton's protobuf reads config.pbtxt", str(fault), "", False)
+    return Line("Triton's protobuf reads config.pbtxt", f"{len(read.input)} in, {len(read.output)} out", "", True)
 
 
 def write_rows(model: Path, folder: Path) -> None:
