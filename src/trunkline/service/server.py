@@ -203,12 +203,14 @@ class Server(uvicorn.Server):
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)  # who comes before the event loop runs waits, and is not refused
+        with contextlib.ExitStack() as undo:
+            listener = undo.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)  # who comes before the event loop runs waits, and is not refused
+            undo.pop_all()
+            return listener
     except OSError as fault:
         raise EnvironmentFault(
             f"{host}:{port}: cannot be listened on ({fault.strerror}); use --host, --port"
         ) from fault
-    return listener
