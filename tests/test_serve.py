@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import concurrent.futures
+import contextlib
 import gzip
 import json
 import math
@@ -26,6 +27,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import REPOSITORY
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import numpy_helper
 from service_process import DATATYPES, INFER, ROW, Reply, ServiceProcess, call, packed, question, tensors
 from tiny_model import CLASSES, ROWS, card, expected, graph, write_model
@@ -35,7 +38,10 @@ from trunkline.errors import ArtifactError, ParamsError
 from trunkline.files import sha256
 from trunkline.service.datatypes import from_json
 from trunkline.service.guard import is_this_machine
+from trunkline.service.infer import infer
 from trunkline.service.limits import MIB, Limits
+from trunkline.service.metrics import Metrics
+from trunkline.service.refusal import Refusal
 from trunkline.service.server import Settings, refuse_open_door
 from trunkline.service.shelf import Place, Shelf, read_place
 from trunkline.serving.one_file import foreign_part
@@ -315,6 +321,49 @@ def test_a_bad_request_is_refused_with_its_place(service, case):
         return
     assert (reply.status, sentence in reply.error) == (status, True), reply.body
     assert "/" not in reply.error.replace("HTTP/1.1", "") and "Traceback" not in reply.error
+
+
+@pytest.fixture(scope="module")
+def in_this_process(model):
+    shelf = Shelf([Place(None, model)], 1, print)
+    return shelf.find("tiny"), Metrics(shelf)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+keys_of_a_tensor = st.sampled_from(["name", "shape", "datatype", "data", "parameters"])
+datatypes = st.sampled_from([*DATATYPES.values(), "FP16", "BOOL", "UINT8", "FP32", "INT8"])
+
+
+@given(st.data())
+def test_whatever_is_sent_is_answered_or_refused(in_this_process, data):
+    served, metrics = in_this_process
+    content = question({}, {})
+    for tensor in content["inputs"]:
+        if data.draw(st.booleans()):
+            tensor["datatype"] = data.draw(datatypes)
+        if data.draw(st.integers(0, 3)) == 0:
+            tensor["data"] = data.draw(st.lists(json_values, min_size=2, max_size=2))
+    if data.draw(st.booleans()):
+        data.draw(st.sampled_from(content["inputs"]))[data.draw(keys_of_a_tensor)] = data.draw(json_values)
+    try:
+        answer = infer(served, packed(content), None, Limits(), metrics)
+    except Refusal as refusal:
+        assert refusal.status in (400, 413) and str(refusal)
+    else:
+        assert {tuple(tensor["shape"]) for tensor in json.loads(answer.body)["outputs"]} == {(2, 1), (2, 3)}
+
+
+@given(st.binary(max_size=60), st.integers(0, 400), st.integers(0, 80))
+def test_damaged_bytes_are_answered_or_refused(in_this_process, noise, at, cut):
+    served, metrics = in_this_process
+    body = BODY[:at] + noise + BODY[at + cut :]
+    for length in (None, HEAD):
+        with contextlib.suppress(Refusal):
+            infer(served, body, length, Limits(), metrics)
 
 
 BODY, HEAD = with_binary([ROW, ROW])

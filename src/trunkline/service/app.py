@@ -117,7 +117,9 @@ class Service:
             answer = infer(served, body, length, self.limits, self.metrics)
         else:
             answer = await self._in_thread(served, body, length)
-        return _packed(answer, request.headers)
+        if len(answer.body) <= AT_ONCE:
+            return _packed(answer, request.headers)
+        return await asyncio.to_thread(_packed, answer, request.headers)
 
     def _served(self, request: Request) -> Served:
         return self.shelf.find(request.path_params["model"], request.path_params.get("version"))
@@ -184,7 +186,8 @@ class _Gate:
         self.service.metrics.requests.labels(endpoint, str(code)).inc()
         self.service.metrics.seconds.labels(endpoint).observe(seconds)
         if self.service.say:
-            self.service.say(f"{scope['method']} {scope['path']} {code} {seconds * 1e3:.1f} ms")
+            path = scope["raw_path"].decode("ascii", "replace")  # as it was sent: no line breaks of a stranger's
+            self.service.say(f"{scope['method']} {path} {code} {seconds * 1e3:.1f} ms")
 
 
 def _error(refusal: Refusal) -> Response:

@@ -31,7 +31,7 @@ async def read_body(request: Request, limits: Limits) -> bytes:
         raise Refusal(408, f"the body did not arrive within {limits.seconds:g} s", {"connection": "close"}) from None
     except ClientDisconnect:
         raise Refusal(400, "the client left before its body ended") from None
-    return content if encoding == "identity" else unpack(content, limits.unpacked)
+    return content if encoding == "identity" else await asyncio.to_thread(unpack, content, limits.unpacked)
 
 
 async def _receive(request: Request, limit: int) -> bytes:

@@ -166,8 +166,9 @@ class Shelf:
 
     def _glance(self, place: Place) -> Glance:
         try:
-            files = [path for _, path in self._files(place)[0]]
-            return (*self._files(place), *(_stamp(file) for path in files for file in (path, path.with_name(CARD))))
+            versions, champion = self._files(place)
+            files = (file for _, path in versions for file in (path, path.with_name(CARD)))
+            return (champion, *((str(file), _stamp(file)) for file in files))
         except (OSError, ArtifactError):
             return ()  # a pipeline that runs has removed its files; they come back
 
