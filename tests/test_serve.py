@@ -566,6 +566,10 @@ def test_versions_lie_in_numbered_folders_and_a_file_names_the_champion(tmp_path
     (tmp_path / "champion").write_text("11\n")
     shelf.reload()
     assert shelf.find("tiny").version == "1" and "names version '11'" in said[-1]
+    (tmp_path / "champion").write_bytes(b"\xff")
+    shelf.look()
+    shelf.reload()
+    assert shelf.find("tiny").version == "1" and said[-1].startswith("kept tiny 1")
 
 
 def test_two_models_of_one_name_are_refused_and_a_name_may_be_given(tmp_path):

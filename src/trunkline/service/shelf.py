@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trunkline.errors import ArtifactError, ParamsError, TrunklineError
+from trunkline.errors import ArtifactError, ParamsError
 from trunkline.service.datatypes import OF_ONNX
 from trunkline.service.refusal import Refusal
 from trunkline.serving.session import Model, open_model
@@ -94,10 +94,10 @@ class Shelf:
         found = [self._open(place) for place in places]
         self._by_place = [name for name, _ in found]
         self.models: dict[str, Versions] = dict(found)
-        for place, name in zip(places, self._by_place, strict=True):
-            say(f"serving {name} {self.models[name].default} from {place.path}")
         if twice := {name for name in self._by_place if self._by_place.count(name) > 1}:
             raise ArtifactError(f"two models are called '{min(twice)}'; give one another name: NAME={places[-1].path}")
+        for place, name in zip(places, self._by_place, strict=True):
+            say(f"serving {name} {self.models[name].default} from {place.path}")
 
     def find(self, name: str, version: str | None = None) -> Served:
         """Return the model that shall answer.
@@ -135,7 +135,7 @@ class Shelf:
         name, place = self._by_place[number], self.places[number]
         try:
             _, versions = self._open(Place(name, place.path))
-        except TrunklineError as fault:
+        except Exception as fault:  # whatever a folder in the making leads to: the service goes on
             self.refused += 1
             self.say(f"kept {name} {self.models[name].default}; the new one is refused: {fault}")
             return
@@ -169,7 +169,7 @@ class Shelf:
             versions, champion = self._files(place)
             files = (file for _, path in versions for file in (path, path.with_name(CARD)))
             return (champion, *((str(file), _stamp(file)) for file in files))
-        except (OSError, ArtifactError):
+        except (OSError, ValueError, ArtifactError):
             return ()  # a pipeline that runs has removed its files; they come back
 
 
