@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from trunkline.cli.check import check
 from trunkline.cli.compare import compare
 from trunkline.cli.doctor import doctor
+from trunkline.cli.export import export
 from trunkline.cli.groups import groups
 from trunkline.cli.plan import plan
 from trunkline.cli.predict import predict
@@ -23,6 +24,7 @@ from trunkline.cli.project_folder import find_project
 from trunkline.cli.report import report
 from trunkline.cli.run import run
 from trunkline.cli.schema import schema
+from trunkline.cli.serve import serve
 from trunkline.cli.stage import stage
 from trunkline.errors import TrunklineError
 from trunkline.pipeline.environment import be_quiet
@@ -40,6 +42,8 @@ EXAMPLES: dict[Callable[..., int], str] = {
     plan: "trunkline plan",
     check: "trunkline check --json",
     predict: "trunkline predict models/export/model.onnx rows.parquet predictions.parquet",
+    serve: "trunkline serve models/export/model.onnx --port 8080",
+    export: "trunkline export --triton repository --tasks arr15,arr60",
     report: "trunkline report",
     compare: "trunkline compare HEAD~1",
     groups: "trunkline groups --confirm",

@@ -52,11 +52,16 @@ def foreign_part(content: bytes) -> str | None:
         if message in REFUSED:
             return REFUSED[message]
         nested = NESTED[message]
-        waiting += [(nested[f.number], f.start, f.stop) for f in _fields(content, start, stop) if f.number in nested]
+        waiting += [(nested[f.number], f.start, f.stop) for f in fields(content, start, stop) if f.number in nested]
     return None
 
 
-def _fields(content: bytes, start: int, stop: int) -> Iterator[Field]:
+def fields(content: bytes, start: int, stop: int) -> Iterator[Field]:
+    """Give the fields with a length of the message that lies between two places; skip the others.
+
+    Raises:
+        ValueError: There is no protobuf message.
+    """
     at = start
     while at < stop:
         key, at = _varint(content, at)

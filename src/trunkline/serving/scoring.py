@@ -61,18 +61,12 @@ class Scorer:
             column, wrong = _readable(name, pick(cells, name))
             keys.append(column)
             rejected = {**wrong, **rejected}
-        predictions = self._columns(self._run(feeds, cells.num_rows), _mask(rejected, cells.num_rows))
+        outputs = self.model.run_in_pieces(feeds, cells.num_rows, self.batch)
+        predictions = self._columns(outputs, _mask(rejected, cells.num_rows))
         reasons = np.full(cells.num_rows, None, dtype=object)
         reasons[list(rejected)] = list(rejected.values())
         arrays = [*keys, *predictions, pa.array(reasons, pa.string())]
         return pa.Table.from_arrays(arrays, schema=self.schema), rejected
-
-    def _run(self, feeds: dict[str, Values], rows: int) -> dict[str, Values]:
-        parts = [
-            self.model.run({name: feed[start : start + self.batch] for name, feed in feeds.items()})
-            for start in range(0, rows, self.batch)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.model.outputs}
 
     def _columns(self, outputs: dict[str, Values], mask: Values) -> list[Any]:
         columns = [column for name in self.model.outputs for column in outputs[name].T]

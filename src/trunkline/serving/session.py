@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from trunkline.errors import ArtifactError
@@ -15,6 +16,7 @@ from trunkline.serving.cells import Values
 from trunkline.serving.feeds import Feeds, Input
 from trunkline.serving.golden import differences, golden_feeds
 from trunkline.serving.one_file import foreign_part
+from trunkline.serving.vocabulary import known_words
 
 TENSORS = {"numeric": "tensor(double)", "categorical": "tensor(string)", "timestamp": "tensor(int64)"}
 SILENT = 4  # onnxruntime's log level for nothing but crashes; faults reach us as exceptions
@@ -38,10 +40,25 @@ class Model:
     sha256: str
     card: dict[str, Any]
     session: Any
+    words: dict[str, frozenset[str]]
+    """What the model knows of each categorical input; empty unless asked for."""
 
-    def run(self, feeds: Feeds) -> dict[str, Values]:
-        """Return every output [rows, columns] for feeds made by `build_feeds`."""
-        return dict(zip(self.outputs, self.session.run(self.outputs, feeds), strict=True))
+    def run(self, feeds: Feeds, options: Any = None) -> dict[str, Values]:
+        """Return every output [rows, columns] for feeds made by `build_feeds`.
+
+        Args:
+            feeds: Arrays [rows, 1] by input.
+            options: `onnxruntime.RunOptions`, by which another thread may end the call.
+        """
+        return dict(zip(self.outputs, self.session.run(self.outputs, feeds, options), strict=True))
+
+    def run_in_pieces(self, feeds: Feeds, rows: int, piece: int, options: Any = None) -> dict[str, Values]:
+        """Return what `run` does, computed for `piece` of the `rows` at a time."""
+        parts = [
+            self.run({name: feed[start : start + piece] for name, feed in feeds.items()}, options)
+            for start in range(0, max(rows, 1), piece)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
 
 
 def start_session(content: bytes, threads: int = 1) -> Any:
@@ -59,13 +76,14 @@ def start_session(content: bytes, threads: int = 1) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def open_model(path: Path, *, threads: int = 1, check: bool = True) -> Model:
+def open_model(path: Path, *, threads: int = 1, check: bool = True, words: bool = False) -> Model:
     """Open model.onnx, with the card.json that lies beside it.
 
     Args:
         path: The ONNX file.
         threads: CPU threads of one call.
         check: Also run the card's golden rows and compare.
+        words: Also read which words the model knows.
 
     Raises:
         ArtifactError: The file or its card is missing, altered, unreadable by onnxruntime, not self-contained,
@@ -84,11 +102,24 @@ def open_model(path: Path, *, threads: int = 1, check: bool = True) -> Model:
         sha256=card.sha256,
         card=card.content,
         session=_start(path, content, threads),
+        words=known_words(content) if words else {},
     )
     _refuse_other_names(model)
     if check:
         _refuse_other_answers(model)
     return model
+
+
+def read_again(model: Model) -> bytes:
+    """Return the bytes of an opened model, from its file.
+
+    Raises:
+        ArtifactError: They are not those that were opened.
+    """
+    content = _read(model.path)
+    if hashlib.sha256(content).hexdigest() != model.sha256:
+        raise ArtifactError(f"{model.path}: changed while it was read; try again")
+    return content
 
 
 def _read(path: Path) -> bytes:

@@ -1,0 +1,1 @@
+"""The service against clients that nobody here wrote, and under load."""

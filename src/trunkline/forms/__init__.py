@@ -1,0 +1,1 @@
+"""Other forms of an exported model: fewer tasks, another server's folders. Nothing is trained and nothing changes."""
