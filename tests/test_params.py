@@ -240,3 +240,12 @@ def test_every_key_of_the_demos_params_has_its_comment() -> None:
         if line.strip() and "#" not in line and section not in ("columns", "tasks") and not explained:
             bare.append(line)
     assert bare == []
+
+
+def test_high_quality_decides_the_trunk_and_leaves_its_measures() -> None:
+    trunk = parse_project({**SMALLEST, "quality": "high", "trunk": {"kind": "residual", "width": 32}}).trunk
+    assert (trunk.kind, trunk.copies, trunk.width, trunk.numbers.kind) == ("tabm", 4, 32, "piecewise")
+    assert parse_project({**SMALLEST, "quality": "high"}).trunk.kind == "tabm"
+    assert parse_project({**SMALLEST, "quality": "standard"}).trunk.kind == "mlp"
+    with pytest.raises(ParamsError, match=r"mmoe cannot be built over trunk\.kind: tabm"):
+        parse_project({**SMALLEST, "quality": "high", "sharing": {"kind": "mmoe"}})

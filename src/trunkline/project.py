@@ -22,7 +22,7 @@ from trunkline.errors import EnvironmentFault, ParamsError
 from trunkline.evaluation.declarations import Evaluation
 from trunkline.evaluation.gates import gate_problems
 from trunkline.export.declarations import Export
-from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing, Trunk
+from trunkline.nets.declarations import BEST_TRUNK, MEASURES, HardSharing, MLPTrunk, Sharing, Trunk
 from trunkline.tasks import Task
 from trunkline.tasks.given import given_problems
 from trunkline.tasks.roles import main_tasks, role_problems
@@ -51,6 +51,11 @@ class Project(Declared):
     )
     split: Split = Field(description="Which rows train, which choose, which judge.")
     rebalance: Rebalance = Field(EqualByDefault(), description="How much each row of a task counts in its loss.")
+    quality: Literal["standard", "high"] = Field(
+        "standard",
+        description="high: the trunk that predicted best in `make bench-quality`, several copies over numbers by their "
+        "bins, whatever `trunk` says of kind and numbers; about four times the training.",
+    )
     trunk: Trunk = Field(MLPTrunk(), description="The layers that all tasks share.")
     sharing: Sharing = Field(HardSharing(), description="How the tasks share the trunk.")
     balance: Balance = Field(EqualWeights(), description="How the tasks' losses become one step.")
@@ -61,6 +66,16 @@ class Project(Declared):
     calibration: Calibration = Field(Calibration(), description="How confidences are corrected before export.")
     evaluation: Evaluation = Field(Evaluation(), description="How the verdict on sharing is reached.")
     export: Export = Field(Export(), description="The file that leaves the pipeline.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _best_trunk(cls, content: Any) -> Any:
+        """Let `quality: high` decide the trunk's kind and numbers; its measures stay as declared."""
+        if not isinstance(content, dict) or content.get("quality") != "high":
+            return content
+        declared = content.get("trunk") or {}
+        measures = {key: declared[key] for key in MEASURES if key in declared}
+        return {**content, "trunk": {**BEST_TRUNK, **measures}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Project:
