@@ -69,6 +69,7 @@ def made_up(root: Path, size: Size) -> World:
     """Make a project of the demo's shape in `root` and run its stages from encode on."""
     write_project(root, size.made_up_rows, size.tasks, size.width)
     world = of_root(root)
+    stages.rebalance(root, world.project)
     stages.encode(root, world.project)
     stages.train(root, world.project)
     for task in world.project.tasks:

@@ -76,7 +76,7 @@ def copied(finished: tuple[Path, str], tmp_path: Path) -> Path:
 
 def test_a_run_ends_with_the_verdict_table_and_three_paths(finished: tuple[Path, str]) -> None:
     said = finished[1]
-    table = said[said.index("task ") :].splitlines()
+    table = said[said.index("task  ") :].splitlines()
     assert [line.split()[0] for line in table[1:6]] == ["cancelled", "arr15", "arr60", "arr_delay", "air_time"]
     assert all(line.endswith("inconclusive") for line in table[1:6])
     for path in ("reports/report.html", "models/export/model.onnx"):
