@@ -252,7 +252,9 @@ def instants(start, words):
             assert registry.entry(aliases["champion"])["promoted"], "in service without a reason"
         if not was_killed:
             return at - 1
-        decision = work(root)
+        if at % 3:
+            continue
+        work(root)
         if words == "release":
             assert registry.aliases() == {"champion": 2, "previous": 1}, registry.aliases()
             assert registry.versions() == [1, 2]
