@@ -38,7 +38,6 @@ def _table(comparison: Comparison) -> list[str]:
 
 def _row(each: Compared) -> tuple[str, ...]:
     ends = f"{each.interval[0]:+.3g} to {each.interval[1]:+.3g}" if each.interval else NOTHING
-    said = "ok" if each.passed else "worse" if each.interval else "unknown"
     scores = (_number(value, "{:.4g}") for value in (each.champion, each.candidate))
     limit = _number(each.limit, "{:.3g}")
     return (
@@ -48,8 +47,17 @@ def _row(each: Compared) -> tuple[str, ...]:
         _number(each.gain, "{:+.3g}"),
         ends,
         limit,
-        said if each.decides else "shown",
+        _said(each),
     )
+
+
+def _said(each: Compared) -> str:
+    """Return what is known of a task; a loss that may be chance alone is not shown to be small enough either."""
+    if each.passed or not each.decides:
+        return "ok" if each.decides else "does not decide"
+    if each.interval is None:
+        return "cannot be told"
+    return "worse" if each.interval[1] < 0 else "not shown"
 
 
 def _number(value: float | None, form: str) -> str:
