@@ -252,6 +252,7 @@ def test_gc_keeps_what_head_and_the_named_versions_refer_to_and_frees_the_rest(p
     shutil.rmtree(project.root / "models/export")
     assert project.call("dvc", "checkout", "-q").returncode == 0
     assert project.json("gc", "--keep", "1")[1]["found"] == []
+    assert project.json("gc", "--keep", "500")[1]["found"] == []  # more than there are revisions
 
 
 def test_gc_frees_the_work_of_ended_runs(project):
@@ -263,6 +264,15 @@ def test_gc_frees_the_work_of_ended_runs(project):
     os.utime(record, (time.time() + 60, time.time() + 60))
     found = [each.path.name for each in find_unused(project.root, 3) if each.what == "work"]
     assert found == ["shared", "old"]
+
+
+def test_gc_removes_nothing_where_it_cannot_tell_what_is_in_use(project):
+    name = stage_hashes(project.root / "dvc.lock")["split"]["data/split"]
+    object_path(project.root / ".dvc/cache/files/md5", name).unlink()
+    code, said = project.say("gc", "--keep", "1")
+    assert code == 4
+    assert "data/split: DVC's cache does not hold the list of its files" in said
+    assert project.json("versions")[1]["versions"][0]["version"] == 3
 
 
 def test_gc_leaves_a_cache_alone_that_lies_outside_the_project(project, tmp_path):

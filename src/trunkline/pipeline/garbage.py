@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trunkline.pipeline.dvc_cache import objects, referenced
+from trunkline.errors import ArtifactError
+from trunkline.pipeline.dvc_cache import FOLDER, object_path, objects, referenced
 from trunkline.pipeline.dvc_repo import open_repo
 from trunkline.pipeline.record import RUNS, revision
 from trunkline.registry import Registry
@@ -42,7 +43,7 @@ def find_unused(root: Path, keep: int) -> list[Unused]:
 
     Raises:
         ParamsError: A revision's dvc.yaml or dvc.lock cannot be read; nothing can be said then.
-        ArtifactError: The registry, or a folder's object in the cache, is damaged.
+        ArtifactError: The registry or the cache is damaged, or of a folder in use it is not known what is in it.
     """
     root = root.resolve()
     old = [*_versions(root, keep)]
@@ -100,12 +101,26 @@ def _objects(root: Path, keep: int, gone: set[Path]) -> Iterator[Unused]:
 
 
 def _used(repo: Any, versioned: bool, keep: int) -> set[str]:
-    """Return the hashes that working tree and git refer to."""
+    """Return the hashes that working tree and git refer to; of what others pushed, this cache may hold nothing."""
     asked: list[dict[str, Any]] = [{}]
     if versioned:
-        asked = [{"revs": ["HEAD"], "num": keep}, {"all_branches": True, "all_tags": True}]
-    found = [objs for words in asked for objs in repo.used_objs(**words).values()]
+        asked = [{"revs": ["HEAD"], "num": keep}, {"all_branches": True, "all_tags": True, "all_experiments": True}]
+    _demand_lists(repo, asked[0] and {"revs": ["HEAD"]})
+    found = [objs for words in asked for objs in repo.used_objs(**words, force=True).values()]
     return {str(each.value) for objs in found for each in objs}
+
+
+def _demand_lists(repo: Any, words: dict[str, Any]) -> None:
+    """Demand that of every folder of the working tree and of HEAD it is known which files are in it."""
+    for revision_name in repo.brancher(**words):
+        for out in repo.index.outs:
+            name = out.hash_info.value if out.use_cache and out.hash_info else None
+            if name and name.endswith(FOLDER) and not object_path(Path(out.cache.path), name).exists():
+                where = revision_name or "working tree"
+                raise ArtifactError(
+                    f"{out}: DVC's cache does not hold the list of its files ({where}), so nothing is removed that may "
+                    f"be one of them; `trunkline run` and commit dvc.lock, or `dvc pull`"
+                )
 
 
 def _size(folder: Path) -> int:
