@@ -167,6 +167,15 @@ def test_a_model_that_lacks_a_task_in_service_is_kept_out_and_one_more_task_is_o
     assert "new: delay" in "\n".join(decision_lines(again))
 
 
+def test_where_no_task_that_decides_can_be_compared_there_is_no_evidence(tmp_path):
+    make_project(tmp_path, promotion={"tasks": ["delay"]})
+    write_export(tmp_path)
+    outputs = json.loads((tmp_path / "models/export/card.json").read_text())["outputs"]
+    deploy(tmp_path, RIGHT, outputs=[each for each in outputs if each["task"] != "delay"])
+    decision = deploy(tmp_path, RIGHT)
+    assert decision.why.endswith("none of the tasks that decide is predicted by both models")
+
+
 def test_what_others_say_against_a_version_keeps_it_out(project, tmp_path):
     write_export(tmp_path)
     publish(tmp_path, project)

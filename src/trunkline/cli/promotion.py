@@ -18,14 +18,7 @@ def decision_lines(decision: Decision) -> list[str]:
     table = ["", *_table(decision.comparison)] if decision.comparison and decision.comparison.tasks else []
     new = decision.comparison.new if decision.comparison else []
     added = [f"new: {', '.join(new)} (nothing in service predicts that)"] if new else []
-    return [*table, *added, "", *wrap(_sentence(decision), COLUMNS, subsequent_indent="  ", break_on_hyphens=False)]
-
-
-def _sentence(decision: Decision) -> str:
-    model = f"version {decision.version} of {decision.name}"
-    if not decision.promoted:
-        return f"Kept out: {model}; {decision.why}"
-    return f"In service: {model}; {decision.why}"
+    return [*table, *added, "", *wrap(str(decision), COLUMNS, subsequent_indent="  ", break_on_hyphens=False)]
 
 
 def _table(comparison: Comparison) -> list[str]:

@@ -48,6 +48,10 @@ class Decision:
     gates: list[dict[str, Any]]
     comparison: Comparison | None
 
+    def __str__(self) -> str:
+        """Return the decision as a sentence."""
+        return f"{'In service' if self.promoted else 'Kept out'}: version {self.version} of {self.name}; {self.why}"
+
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         return asdict(self)
@@ -138,6 +142,8 @@ def _objections(
         against.append(f"version {taken['version']} with the same model was taken back on {taken['when']}")
     if comparison and comparison.problem:
         against.append(comparison.problem)
+    elif comparison and not comparison.gates:
+        against.append("none of the tasks that decide is predicted by both models")
     lost = [each for each in comparison.tasks if each.decides and not each.passed] if comparison else []
     return against + [_loss(each) for each in lost]
 
