@@ -51,15 +51,19 @@ from prefect.exceptions import TerminationSignal  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from trunkline.cli.app import say_why  # noqa: E402
+from trunkline.cli.promotion import decision_lines  # noqa: E402
 from trunkline.cli.screen import Screen, Silent, Viewer, real_stdout  # noqa: E402
 from trunkline.cli.verdict import HEADER, REPORT, read_evaluation, verdict_rows  # noqa: E402
-from trunkline.errors import ArtifactError, DataError, EnvironmentFault, TrunklineError  # noqa: E402
+from trunkline.errors import ArtifactError, DataError, EnvironmentFault, GateError, TrunklineError  # noqa: E402
 from trunkline.files import read_json  # noqa: E402
 from trunkline.pipeline import Outcome, Work, run_pipeline  # noqa: E402
 from trunkline.pipeline.capture import Show  # noqa: E402
 from trunkline.pipeline.failure import DEBUG, chain_of  # noqa: E402
+from trunkline.pipeline.release import release  # noqa: E402
+from trunkline.registry.promote import Decision  # noqa: E402
 
 VALIDATION = Path("reports/validation.json")
+KEPT = "Kept"  # state of a flow that left the model in service as it was
 
 viewer: ContextVar[Viewer | None] = ContextVar("viewer", default=None)
 """Who looks on beside Prefect: a person who started the flow by hand."""
@@ -67,7 +71,11 @@ viewer: ContextVar[Viewer | None] = ContextVar("viewer", default=None)
 
 @flow(name="trunkline", persist_result=False)
 def pipeline(
-    root: str = ".", only: str | None = None, retries: int = 1, retry_delay_seconds: float = 10.0
+    root: str = ".",
+    only: str | None = None,
+    retries: int = 1,
+    retry_delay_seconds: float = 10.0,
+    promote: bool = False,
 ) -> State[Any]:
     """Bring every output up to date.
 
@@ -76,11 +84,13 @@ def pipeline(
         only: Run this stage alone.
         retries: How often to try again after a fault of the machine (exit code 5).
         retry_delay_seconds: Wait before that.
+        promote: Then put the model into service if it may be; the flow ends as Promoted or Kept.
     """
     folder, left = HERE / root, retries
     while True:
         try:
             run_pipeline(folder, _as_task, only)
+            decision = release(folder) if promote else None
         except TrunklineError as fault:
             if fault.code == EnvironmentFault.code and left > 0:
                 left -= 1
@@ -90,7 +100,7 @@ def pipeline(
             _show_failure(folder, fault)
             return Failed(message=str(fault), data=fault)
         _show_results(folder)
-        return Completed(message="up to date")
+        return _decided(decision) if decision else Completed(message="up to date")
 
 
 def _as_task(name: str, work: Work) -> None:
@@ -144,6 +154,13 @@ def _show_results(folder: Path) -> None:
         create_link_artifact((folder / REPORT).resolve().as_uri(), link_text="report.html", key="report")
 
 
+def _decided(decision: Decision) -> State[Any]:
+    """Put the decision on the model into Prefect's artifacts; a model that is kept out is no failure of the flow."""
+    lines = decision_lines(decision)
+    create_markdown_artifact("\n".join(["```", *lines, "```"]), key="promotion")
+    return Completed(name="Promoted" if decision.promoted else KEPT, message=decision.why, data=decision)
+
+
 def _show_failure(folder: Path, fault: TrunklineError) -> None:
     """Put the rules that refused the data into Prefect's artifacts."""
     if not isinstance(fault, DataError):
@@ -165,6 +182,7 @@ def main(words: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(description="Run the pipeline as a Prefect flow.", epilog="Example: make demo")
     parser.add_argument("--only", metavar="STAGE", help="run this stage alone")
+    parser.add_argument("--promote", action="store_true", help="then put the model into service if it may be")
     parser.add_argument("--root", default=".", help="the project's folder; default: this repository")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
     chosen = parser.parse_args(words)
@@ -177,9 +195,16 @@ def main(words: list[str]) -> int:
     with real_stdout() as file:
         looking_on = Silent() if chosen.json else Screen(file)
         viewer.set(looking_on)
-        fault = _fault_of(pipeline(str(root), chosen.only, return_state=True))
-        looking_on.end(root, fault)
-    return say_why(fault) if fault else 0
+        state = pipeline(str(root), chosen.only, promote=chosen.promote, return_state=True)
+        fault, decision = _fault_of(state), _decision_of(state)
+        looking_on.end(root, fault, decision)
+    kept = GateError.code if decision and not decision.promoted else 0
+    return say_why(fault) if fault else kept
+
+
+def _decision_of(state: State[Any]) -> Decision | None:
+    found = state.result(raise_on_failure=False) if state.name in ("Promoted", KEPT) else None
+    return found if isinstance(found, Decision) else None
 
 
 def _fault_of(state: State[Any]) -> Exception | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -22,7 +24,8 @@ from trunkline.errors import GateError
 from trunkline.export.graph import Model
 from trunkline.export.parity import boundary_feeds, check_parity
 from trunkline.export.publish import check_scores
-from trunkline.files import read_json, sha256, write_json
+from trunkline.files import read_json, seal, sha256, write_json
+from trunkline.pipeline.release import release
 from trunkline.project import Project, load_project
 from trunkline.training.arm import load_arm
 
@@ -263,3 +266,24 @@ def test_a_single_column_of_any_kind_is_enough(tmp_path: Path, kept: list[str]) 
     stages.evaluate(tmp_path, alone)
     stages.export(tmp_path, alone)
     assert [entry.name for entry in session_of(tmp_path).get_inputs()] == kept
+
+
+def test_a_model_that_learned_from_shuffled_labels_does_not_take_over(exported: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(exported, tmp_path / "project")
+    project, split = load_project(root), root / "data" / "split"
+    assert release(root).champion == 1
+    rows = pq.read_table(split / "rows.parquet")
+    training, shuffle = pc.equal(rows["side"], "train").to_numpy(), np.random.default_rng(0).permutation
+    targets = [task.target for task in project.tasks.values()]
+    for target in targets:
+        labels = rows[target].to_numpy().astype(object)
+        labels[training] = shuffle(labels[training])
+        place, kind = rows.schema.get_field_index(target), rows.schema.field(target).type
+        rows = rows.set_column(place, target, pa.array(labels, kind, from_pandas=True))
+    pq.write_table(rows, split / "rows.parquet", write_page_checksum=True)
+    seal(split, ["rows.parquet"])
+    for name in ("encode", "train", "evaluate", "export"):
+        stages.STAGES[name](root, project)
+    decision = release(root)
+    assert (decision.promoted, decision.champion, decision.version) == (False, 1, 2)
+    assert all(each.interval[1] < 0 for each in decision.comparison.tasks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from types import ModuleType
 import psutil
 import pytest
 from conftest import REPOSITORY, CheapProject, make_cheap_project
+from published import RIGHT, WRONG, make_project, write_export
 from test_pipeline import NAMES, Watcher, alive, until
 
 from trunkline.files import write_json
@@ -117,6 +119,21 @@ def test_results_become_artifacts(flows, finished_project):
     assert run_flow(flows, finished_project).is_completed()
     assert "| b | r2 | 0.4 | 0.5 | +0.1 | - | helped |" in artifact("verdicts")
     assert "report.html" in artifact("report")
+
+
+def test_a_flow_that_promotes_ends_as_promoted_or_as_kept_with_the_reason(flows, finished_project):
+    root = finished_project.root
+    make_project(root / "other")
+    shutil.copytree(root / "other/data/split", root / "data/split")
+    write_export(root, RIGHT)
+    first = run_flow(flows, finished_project, promote=True)
+    assert (first.name, first.is_completed()) == ("Promoted", True)
+    assert "In service: version 1 of model" in artifact("promotion")
+    write_export(root, WRONG)
+    second = run_flow(flows, finished_project, promote=True)
+    assert (second.name, second.is_completed()) == ("Kept", True)
+    assert second.message.startswith("version 1 stays in service: ")
+    assert flows._decision_of(second).champion == 1
 
 
 def test_refused_data_fails_the_flow_at_once_with_the_rules_that_refused_it(flows, finished_project, monkeypatch):

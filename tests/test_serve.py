@@ -554,19 +554,19 @@ def test_a_tampered_model_is_not_served(tmp_path, capsys):
         Shelf([Place(None, write_model(tmp_path, other_graph()))], 1, print)
 
 
-def test_versions_lie_in_numbered_folders_and_a_file_names_the_champion(tmp_path):
+def test_versions_lie_in_numbered_folders_and_the_champion_is_the_default(tmp_path):
     said: list[str] = []
     for version in (1, 2, 9, 10):
         write_model(tmp_path / str(version))
     shelf = Shelf([Place("tiny", tmp_path)], 1, said.append, newest=2)
     assert list(shelf.models["tiny"].served) == ["9", "10"] and shelf.find("tiny").version == "10"
-    (tmp_path / "champion").write_text("1\n")
+    (tmp_path / "aliases.json").write_text('{"champion": 1}')
     shelf.reload()
     assert list(shelf.models["tiny"].served) == ["1", "9", "10"] and shelf.find("tiny").version == "1"
-    (tmp_path / "champion").write_text("11\n")
+    (tmp_path / "aliases.json").write_text('{"champion": 11}')
     shelf.reload()
     assert shelf.find("tiny").version == "1" and "names version '11'" in said[-1]
-    (tmp_path / "champion").write_bytes(b"\xff")
+    (tmp_path / "aliases.json").write_bytes(b"\xff")
     shelf.look()
     shelf.reload()
     assert shelf.find("tiny").version == "1" and said[-1].startswith("kept tiny 1")

@@ -1,8 +1,8 @@
 """Gradient-boosted trees, one model per task: what a team without a shared model would deploy.
 
 LightGBM with step size 0.05 and at most 300 rounds; the half of the validation rows that may choose stops it, and
-chooses for each task and seed among three sizes of trees: few rows and many airports want small ones. It reads the raw columns, words as its own categories, and learns what our tasks learn: clipped labels for a
-number that declares a clip.
+chooses for each task and seed among three sizes of trees: few rows and many airports want small ones. It reads the raw
+columns, words as its own categories, and learns what our tasks learn: clipped labels for a number that declares a clip.
 """
 
 from __future__ import annotations

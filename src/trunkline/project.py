@@ -23,6 +23,7 @@ from trunkline.evaluation.declarations import Evaluation
 from trunkline.evaluation.gates import gate_problems
 from trunkline.export.declarations import Export
 from trunkline.nets.declarations import BEST_TRUNK, MEASURES, HardSharing, MLPTrunk, Sharing, Trunk
+from trunkline.registry.declarations import Promotion
 from trunkline.tasks import Task
 from trunkline.tasks.given import given_problems
 from trunkline.tasks.roles import main_tasks, role_problems
@@ -66,6 +67,7 @@ class Project(Declared):
     calibration: Calibration = Field(Calibration(), description="How confidences are corrected before export.")
     evaluation: Evaluation = Field(Evaluation(), description="How the verdict on sharing is reached.")
     export: Export = Field(Export(), description="The file that leaves the pipeline.")
+    promotion: Promotion = Field(Promotion(), description="When a new model takes over from the one in service.")
 
     @model_validator(mode="before")
     @classmethod
@@ -273,6 +275,8 @@ def _of_evaluation(project: Project) -> Iterator[str]:
         "evaluation.margins": evaluation.margins,
         "evaluation.gates": evaluation.gates,
         "calibration.coverage": project.calibration.coverage,
+        "promotion.max_regret": project.promotion.max_regret,
+        "promotion.tasks": project.promotion.tasks,
     }
     for section, names in named.items():
         for name in names:

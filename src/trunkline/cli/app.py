@@ -17,15 +17,20 @@ from trunkline.cli.check import check
 from trunkline.cli.compare import compare
 from trunkline.cli.doctor import doctor
 from trunkline.cli.export import export
+from trunkline.cli.gc import gc
 from trunkline.cli.groups import groups
+from trunkline.cli.lineage import lineage
 from trunkline.cli.plan import plan
 from trunkline.cli.predict import predict
 from trunkline.cli.project_folder import find_project
+from trunkline.cli.promote import promote, rollback
 from trunkline.cli.report import report
 from trunkline.cli.run import run
 from trunkline.cli.schema import schema
 from trunkline.cli.serve import serve
 from trunkline.cli.stage import stage
+from trunkline.cli.verify import verify
+from trunkline.cli.versions import versions
 from trunkline.errors import TrunklineError
 from trunkline.pipeline.environment import be_quiet
 from trunkline.pipeline.failure import BUG, DEBUG, machine_fault, report_bug
@@ -47,6 +52,12 @@ EXAMPLES: dict[Callable[..., int], str] = {
     report: "trunkline report",
     compare: "trunkline compare HEAD~1",
     groups: "trunkline groups --confirm",
+    versions: "trunkline versions",
+    promote: 'trunkline promote 4 --force --because "the old one reads a column that is gone"',
+    rollback: 'trunkline rollback --because "arrivals are off since noon"',
+    lineage: "trunkline lineage models/export/model.onnx",
+    verify: "trunkline verify",
+    gc: "trunkline gc --keep 5 --dry-run",
     doctor: "trunkline doctor --cache",
     schema: "trunkline schema > docs/params.schema.json",
     stage: "trunkline stage baseline --task arr15",

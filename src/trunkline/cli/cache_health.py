@@ -9,6 +9,8 @@ from pathlib import Path
 from trunkline.cli.health import Finding
 from trunkline.errors import ArtifactError
 from trunkline.files import MANIFEST, check_seal
+from trunkline.pipeline.artifacts import Look
+from trunkline.registry.store import REGISTRY
 
 OUTPUT_FOLDERS = ("data", "models", "reports")
 
@@ -42,11 +44,18 @@ def _objects(folder: Path) -> Iterator[Finding | None]:
 
 
 def _seals(root: Path) -> Iterator[Finding | None]:
-    for top in OUTPUT_FOLDERS:
-        for manifest in sorted((root / top).rglob(MANIFEST)):
-            try:
-                check_seal(manifest.parent)
-                yield None
-            except ArtifactError as fault:
-                repair = f"rm -rf {manifest.parent}; then trunkline run"
-                yield Finding("fault", "seals", str(fault).splitlines()[0], repair, ArtifactError.code)
+    for look in look_at_seals(root):
+        fault = Finding("fault", "seals", look.fault, look.repair, ArtifactError.code)
+        yield fault if look.fault else None
+
+
+def look_at_seals(root: Path) -> Iterator[Look]:
+    """Yield a look at every sealed folder that stages wrote; those of published models are looked at by themselves."""
+    for manifest in sorted(path for top in OUTPUT_FOLDERS for path in (root / top).rglob(MANIFEST)):
+        if manifest.is_relative_to(root / REGISTRY):
+            continue
+        try:
+            check_seal(manifest.parent)
+            yield Look("seal")
+        except ArtifactError as fault:
+            yield Look("seal", str(fault).splitlines()[0], f"rm -rf {manifest.parent}; then trunkline run")

@@ -9,11 +9,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
+from trunkline.cli.promotion import decision_lines
 from trunkline.cli.verdict import MODEL, REPORT, ending_lines, read_alarms, read_evaluation
 from trunkline.pipeline import Outcome, Work
 from trunkline.pipeline.failure import BUG
+
+if TYPE_CHECKING:
+    from trunkline.registry.promote import Decision
 
 
 class Viewer(Protocol):
@@ -25,7 +29,7 @@ class Viewer(Protocol):
     def say(self, text: str) -> None:
         """Show a line about the run as a whole."""
 
-    def end(self, root: Path, fault: Exception | None) -> None:
+    def end(self, root: Path, fault: Exception | None, decision: Decision | None = None) -> None:
         """Show how the run ended. What the fault says is shown by whoever ends the program."""
 
 
@@ -64,9 +68,11 @@ class Screen:
             else:
                 print(text, file=self._file, flush=True)
 
-    def end(self, root: Path, fault: Exception | None) -> None:
-        """Print the verdicts and where to go on."""
+    def end(self, root: Path, fault: Exception | None, decision: Decision | None = None) -> None:
+        """Print the verdicts, where to go on, and what was decided on the model."""
         for line in [] if fault else ending_lines(root):
+            self.say(line)
+        for line in decision_lines(decision) if decision else []:
             self.say(line)
 
 
@@ -83,7 +89,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Say nothing."""
 
-    def end(self, root: Path, fault: Exception | None) -> None:
+    def end(self, root: Path, fault: Exception | None, decision: Decision | None = None) -> None:
         """Print the object."""
         result = {
             "stages": [
@@ -95,6 +101,8 @@ class Silent:
             "report": str(REPORT),
             "model": str(MODEL),
         }
+        if decision:
+            result["promotion"] = decision.as_json()
         print(json.dumps(result), flush=True)
 
 

@@ -4,7 +4,7 @@ MODEL is one of
 
     models/export/model.onnx   or the folder that holds it: one version, named by the first digits of its sha256
     models/registry/flights    a folder of numbered folders (1, 2, ...) with a model each: the newest few versions, and
-                               the one that the file `champion` names, which is the default where there is one
+                               the champion of aliases.json, which is the default where there is one
 
 A model that is refused never takes the place of one that works.
 """
@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trunkline.errors import ArtifactError, ParamsError
+from trunkline.files import read_json
 from trunkline.service.datatypes import OF_ONNX
 from trunkline.service.refusal import Refusal
 from trunkline.serving.session import Model, open_model
 
-MODEL, CARD, CHAMPION = "model.onnx", "card.json", "champion"
+MODEL, CARD, ALIASES = "model.onnx", "card.json", "aliases.json"
 NEWEST = 3  # versions of a numbered folder that are served
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 DIGITS = 12  # of the sha256 that name a version
@@ -160,7 +161,7 @@ class Shelf:
             raise ArtifactError(f"{path}: holds no {MODEL}, nor folders 1, 2, ... that do; give an exported model")
         champion = _champion(path)
         if champion is not None and champion not in map(str, numbers):
-            raise ArtifactError(f"{path / CHAMPION}: names version '{champion}'; there are {_listed(numbers)}")
+            raise ArtifactError(f"{path / ALIASES}: names version '{champion}'; there are {_listed(numbers)}")
         kept = [n for n in numbers if n in numbers[-self.newest :] or str(n) == champion]
         return [(str(n), path / str(n) / MODEL) for n in kept], champion
 
@@ -186,10 +187,11 @@ def _numbers(path: Path) -> list[int]:
 
 
 def _champion(path: Path) -> str | None:
-    try:
-        return (path / CHAMPION).read_text().strip()
-    except FileNotFoundError:
+    """Return the version in service as `trunkline promote` left it; None where none is."""
+    if not (path / ALIASES).exists():
         return None
+    champion = read_json(path / ALIASES).get("champion")
+    return None if champion is None else str(champion)
 
 
 def _listed(numbers: list[int]) -> str:

@@ -1,0 +1,44 @@
+"""From a finished run to the model in service, one process at a time: publish, compare, promote or keep, take back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trunkline.pipeline.lock import hold
+from trunkline.pipeline.record import revision
+from trunkline.project import load_project
+from trunkline.registry.promote import Decision, promote, rollback
+from trunkline.registry.publish import publish
+
+
+def release(root: Path, version: int | None = None, because: str | None = None) -> Decision:
+    """Put a version into service if it may be.
+
+    Args:
+        root: The project's folder.
+        version: The version. Default: what models/export/ holds, published first.
+        because: Why it shall be in service whatever speaks against it.
+
+    Raises:
+        BusyError: A run, or another decision, is under way.
+        TrunklineError: The version is unknown, missing or altered, or cannot be written; nothing was changed.
+    """
+    root = root.resolve()
+    project = load_project(root)
+    with hold(root):
+        if version is None:
+            version = publish(root, project, revision(root))
+        return promote(root, project, version, because=because)
+
+
+def take_back(root: Path, because: str = "") -> Decision:
+    """Put the version back into service that was there before.
+
+    Raises:
+        BusyError: A run, or another decision, is under way.
+        ParamsError: There was none before.
+        ArtifactError: Its files are missing or altered; nothing was changed.
+    """
+    root = root.resolve()
+    with hold(root):
+        return rollback(root, load_project(root), because)
