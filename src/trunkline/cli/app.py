@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from trunkline.cli.check import check
 from trunkline.cli.compare import compare
 from trunkline.cli.doctor import doctor
+from trunkline.cli.drift import drift
 from trunkline.cli.groups import groups
 from trunkline.cli.plan import plan
 from trunkline.cli.predict import predict
@@ -40,6 +41,7 @@ EXAMPLES: dict[Callable[..., int], str] = {
     plan: "trunkline plan",
     check: "trunkline check --json",
     predict: "trunkline predict models/export/model.onnx rows.parquet predictions.parquet",
+    drift: "trunkline drift models/export/model.onnx rows.parquet",
     report: "trunkline report",
     compare: "trunkline compare HEAD~1",
     groups: "trunkline groups --confirm",

@@ -1,0 +1,109 @@
+"""New rows against a model's reference.json: no training row is needed, and memory is bounded.
+
+Labels are compared too where the rows hold the tasks' target columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from trunkline.monitoring.compare import compare
+from trunkline.monitoring.declarations import DriftWatch
+from trunkline.monitoring.profiles import Tally
+from trunkline.monitoring.reference import Reference
+from trunkline.monitoring.series import Array, of_column, of_prediction
+from trunkline.serving.cells import READERS
+from trunkline.serving.cells.base import plain
+from trunkline.serving.feeds import Feeds, build_feeds, pick
+from trunkline.serving.session import Model
+from trunkline.serving.sources.delimited import without
+
+FORMAT = 1
+BATCH = 4_096  # rows that the model takes at once
+YES, NO = ("true", "1"), ("false", "0")
+
+
+def columns_read(model: Model, reference: Reference, held: Sequence[str]) -> list[str]:
+    """Return the columns to read of rows that hold the columns `held`: inputs, and the targets among them."""
+    targets = [task["target"] for task in reference.tasks.values()]
+    return list(dict.fromkeys([*(entry.name for entry in model.inputs), *(name for name in targets if name in held)]))
+
+
+def drift_of(
+    model: Model, reference: Reference, tables: Iterable[Any], null_values: list[str], watch: DriftWatch, seed: int
+) -> dict[str, Any]:
+    """Return what drifted between the model's training rows and new ones.
+
+    Args:
+        model: The opened model.
+        reference: Its reference.
+        tables: The new rows as Arrow tables of `columns_read`.
+        null_values: Texts that mean "no value" in them, besides the empty one.
+        watch: The limits.
+        seed: The project's seed.
+
+    Raises:
+        DataError: An input is absent, there twice or of a type that its kind cannot hold.
+    """
+    tallies: dict[tuple[str, str], Tally] = {}
+    rows = rejected = 0
+    for cells in tables:
+        table = without(cells, null_values)
+        feeds, refused = build_feeds(table, model.inputs)
+        rows, rejected = rows + table.num_rows, rejected + len(refused)
+        for key, values in _series(model, reference, table, feeds, list(refused)).items():
+            now = reference.profiles[key].count(values)
+            tallies[key] = tallies[key] + now if key in tallies else now
+    return {
+        "version": FORMAT,
+        "model_sha256": model.sha256,
+        "training_rows": reference.rows,
+        "newest": {"rows": rows, "rejected": rejected},
+        "found": compare(reference.profiles, tallies, watch, seed),
+    }
+
+
+def _series(
+    model: Model, reference: Reference, table: Any, feeds: Feeds, rejected: list[int]
+) -> dict[tuple[str, str], Array]:
+    found = {("column", entry.name): of_column(entry.kind, feeds[entry.name]) for entry in model.inputs}
+    for part, prediction in _predictions(model, feeds, table.num_rows).items():
+        prediction[rejected] = np.nan
+        found["prediction", part] = of_prediction(prediction, reference.tasks[part]["classes"])
+    for name, task in reference.tasks.items():
+        if task["target"] in table.schema.names:
+            found["label", name] = _labels(pick(table, task["target"]), task)
+    return found
+
+
+def _predictions(model: Model, feeds: Feeds, rows: int) -> dict[str, Array]:
+    """Return each task's probability or value, float64 [rows, columns]."""
+    names = {part.name: part.task for part in model.parts if part.part in ("probability", "value")}
+    parts = [
+        model.run({name: feed[start : start + BATCH] for name, feed in feeds.items()})
+        for start in range(0, rows, BATCH)
+    ]
+    return {task: np.concatenate([part[name] for part in parts]).astype(np.float64) for name, task in names.items()}
+
+
+def _labels(column: Any, task: Mapping[str, Any]) -> Array:
+    """Return a target column as the reference counts it: numbers, or words with "" for none."""
+    name = str(task["target"])
+    cells = plain(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
+    if task["kind"] == "binary":
+        words, _ = READERS["categorical"](name, cells)
+        return np.asarray(_yes_or_no(words))
+    if task["classes"]:
+        return READERS["categorical"](name, cells)[0]
+    # Training labels went through float32, and a tie has a bin of its own.
+    return READERS["numeric"](name, cells)[0].astype(np.float32).astype(np.float64)
+
+
+def _yes_or_no(words: Array) -> Array:
+    told = dict.fromkeys(YES, "true") | dict.fromkeys(NO, "false")
+    found, place = np.unique(words.astype(str), return_inverse=True)
+    return np.asarray(np.array([told.get(word.lower(), word) for word in found.tolist()], dtype=object)[place])
