@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from world import params, rows, split_project
 
 from trunkline import stages
 from trunkline.cli.app import main
+from trunkline.data.rows import write_rows
 from trunkline.errors import ArtifactError, DataError, ParamsError
 from trunkline.evaluation.report_drift import drift_view
-from trunkline.files import read_json, sha256, write_json
+from trunkline.files import read_json, seal, write_json
 from trunkline.monitoring.compare import compare, said
 from trunkline.monitoring.declarations import DriftWatch
 from trunkline.monitoring.distances import by_chance, jensen_shannon, l_infinity, psi
+from trunkline.monitoring.in_use import model_in_service
 from trunkline.monitoring.new_rows import drift_of
 from trunkline.monitoring.profiles import Numbers, Words, bin_edges, from_json, to_json
 from trunkline.monitoring.reference import read_reference
@@ -270,14 +273,10 @@ def test_the_score_by_drop_is_of_rows_outside_training(made):
     assert found["value"] == pytest.approx(score, abs=1e-4)
 
 
-def test_drift_and_reference_have_the_same_bytes_again(made):
-    root, project = made
-    files = [root / "reports/drift.json", root / "models/export/reference.json"]
-    before = [sha256(path) for path in files]
-    stages.evaluate(root, project)
-    stages.export(root, project)
-    assert [sha256(path) for path in files] == before
-    assert files[1].stat().st_size < 20_000
+def test_the_reference_is_small_and_holds_no_row(made):
+    path = made[0] / "models/export/reference.json"
+    assert path.stat().st_size < 20_000
+    assert "row-" not in path.read_text()  # the keys
 
 
 def test_a_reference_that_is_not_the_models_own_is_refused(made, tmp_path):
@@ -307,6 +306,36 @@ def test_the_command_says_what_drifted(made, tmp_path, capsys, monkeypatch):
     found = json.loads(capsys.readouterr().out)
     assert ("column", "age") in [(entry["of"], entry["name"]) for entry in found["found"] if entry["drifted"]]
     assert found["newest"] == {"rows": 400, "rejected": 0}
+
+
+def test_without_words_the_newest_drop_of_the_project_is_held_against_the_model_in_service(
+    made, tmp_path, capsys, monkeypatch
+):
+    root, _ = made
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("{}")
+    (tmp_path / "params.yaml").write_bytes((root / "params.yaml").read_bytes())
+    shutil.copytree(root / "models/export", tmp_path / "models/registry/model/3")
+    write_json(tmp_path / "models/registry/model/aliases.json", {"champion": 3, "candidate": 4})
+    new = put(rows(300, seed=6), "city", pa.array(["Rom"] * 300))
+    first, second = (
+        table.append_column("drop", pa.array([name] * 300))
+        for name, table in {"first": rows(300, seed=5), "second": new}.items()
+    )
+    with write_rows(tmp_path / "data/validated/rows.parquet", first.schema) as write:
+        write(first)
+        write(second)
+    seal(tmp_path / "data/validated", ["rows.parquet"])
+    write_json(tmp_path / "reports/in_service.json", {"says": ["churn: roc_auc 0.7"]})
+    assert main(["drift"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "300 new rows of second against 1000 training rows"
+    assert any(line.startswith("column 'city' drifted: ") and "(new: 'Rom')" in line for line in lines)
+    assert lines[-1] == "in service: churn: roc_auc 0.7"
+
+
+def test_without_a_champion_the_last_export_serves(tmp_path):
+    assert model_in_service(tmp_path, "m") == tmp_path / "models/export/model.onnx"
 
 
 def test_a_file_that_lacks_an_input_is_refused_by_name(made, tmp_path, capsys, monkeypatch):

@@ -149,6 +149,8 @@ def test_another_folder_gives_the_same_bytes(exported: Path, tmp_path: Path) -> 
         "models/export/card.json",
         "reports/evaluation.json",
         "models/export/MODEL_CARD.md",
+        "models/export/reference.json",
+        "reports/drift.json",
     ):
         assert sha256(tmp_path / name) == sha256(exported / name), name
 

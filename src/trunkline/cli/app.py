@@ -18,6 +18,7 @@ from trunkline.cli.compare import compare
 from trunkline.cli.doctor import doctor
 from trunkline.cli.drift import drift
 from trunkline.cli.groups import groups
+from trunkline.cli.outcomes import outcomes
 from trunkline.cli.plan import plan
 from trunkline.cli.predict import predict
 from trunkline.cli.project_folder import find_project
@@ -42,6 +43,7 @@ EXAMPLES: dict[Callable[..., int], str] = {
     check: "trunkline check --json",
     predict: "trunkline predict models/export/model.onnx rows.parquet predictions.parquet",
     drift: "trunkline drift models/export/model.onnx rows.parquet",
+    outcomes: "trunkline outcomes kept/ labels.parquet",
     report: "trunkline report",
     compare: "trunkline compare HEAD~1",
     groups: "trunkline groups --confirm",

@@ -5,26 +5,23 @@ Labels are compared too where the rows hold the tasks' target columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from trunkline.monitoring.compare import compare
 from trunkline.monitoring.declarations import DriftWatch
 from trunkline.monitoring.profiles import Tally
 from trunkline.monitoring.reference import Reference
 from trunkline.monitoring.series import Array, of_column, of_prediction
-from trunkline.serving.cells import READERS
-from trunkline.serving.cells.base import plain
+from trunkline.monitoring.targets import read_target
 from trunkline.serving.feeds import Feeds, build_feeds, pick
 from trunkline.serving.session import Model
 from trunkline.serving.sources.delimited import without
 
 FORMAT = 1
 BATCH = 4_096  # rows that the model takes at once
-YES, NO = ("true", "1"), ("false", "0")
 
 
 def columns_read(model: Model, reference: Reference, held: Sequence[str]) -> list[str]:
@@ -76,7 +73,8 @@ def _series(
         found["prediction", part] = of_prediction(prediction, reference.tasks[part]["classes"])
     for name, task in reference.tasks.items():
         if task["target"] in table.schema.names:
-            found["label", name] = _labels(pick(table, task["target"]), task)
+            column = pick(table, task["target"])
+            found["label", name] = read_target(task["target"], column, task["kind"], task["classes"])
     return found
 
 
@@ -88,22 +86,3 @@ def _predictions(model: Model, feeds: Feeds, rows: int) -> dict[str, Array]:
         for start in range(0, rows, BATCH)
     ]
     return {task: np.concatenate([part[name] for part in parts]).astype(np.float64) for name, task in names.items()}
-
-
-def _labels(column: Any, task: Mapping[str, Any]) -> Array:
-    """Return a target column as the reference counts it: numbers, or words with "" for none."""
-    name = str(task["target"])
-    cells = plain(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
-    if task["kind"] == "binary":
-        words, _ = READERS["categorical"](name, cells)
-        return np.asarray(_yes_or_no(words))
-    if task["classes"]:
-        return READERS["categorical"](name, cells)[0]
-    # Training labels went through float32, and a tie has a bin of its own.
-    return READERS["numeric"](name, cells)[0].astype(np.float32).astype(np.float64)
-
-
-def _yes_or_no(words: Array) -> Array:
-    told = dict.fromkeys(YES, "true") | dict.fromkeys(NO, "false")
-    found, place = np.unique(words.astype(str), return_inverse=True)
-    return np.asarray(np.array([told.get(word.lower(), word) for word in found.tolist()], dtype=object)[place])

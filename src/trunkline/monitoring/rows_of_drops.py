@@ -120,7 +120,7 @@ def by_drop(name: str, drop: Array, training: Array, scored: Mapping[str, Scored
         "tasks": {
             task: {
                 "labels": label_facts(each.labels[drop], each),
-                "predicted": _promised(each.prediction[drop & ~np.isnan(each.labels)], each),
+                "predicted": promised(each.prediction[drop & ~np.isnan(each.labels)], each),
                 "score": score(each, drop & ~training, seed),
             }
             for task, each in scored.items()
@@ -155,7 +155,7 @@ def _shown(scored: Scored) -> int:
     return int(np.argmax(scored.state["prevalence"])) if scored.classes else 1
 
 
-def _promised(prediction: Array, scored: Scored) -> float | None:
+def promised(prediction: Array, scored: Scored) -> float | None:
     """Return the mean that was predicted of what `label_facts` calls the level."""
     column = _shown(scored) if scored.classes else 0
     return float(prediction[:, column].mean(dtype=np.float64)) if len(prediction) else None

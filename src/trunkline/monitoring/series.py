@@ -36,6 +36,11 @@ def of_prediction(prediction: Array, classes: list[str] | tuple[str, ...]) -> Ar
     return np.asarray(words[np.where(np.isnan(prediction[:, 0]), len(classes), prediction.argmax(axis=1))])
 
 
+def words_of(kind: str, classes: list[str] | tuple[str, ...]) -> list[str]:
+    """Return the words of a task's labels in their order; none where they are numbers."""
+    return list(classes) or (["false", "true"] if kind == "binary" else [])
+
+
 def of_label(kind: str, labels: Array, classes: list[str] | tuple[str, ...]) -> Array:
     """Return a task's labels as numbers, or as words.
 
@@ -44,7 +49,7 @@ def of_label(kind: str, labels: Array, classes: list[str] | tuple[str, ...]) -> 
         labels: As the task kind encodes them, float [rows], NaN = no label.
         classes: Of a multiclass task; else empty.
     """
-    words = list(classes) or (["false", "true"] if kind == "binary" else [])
+    words = words_of(kind, classes)
     if not words:
         return labels.astype(np.float32).astype(np.float64)
     place = np.where(np.isnan(labels), len(words), labels).astype(np.int64)

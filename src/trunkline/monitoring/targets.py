@@ -1,0 +1,47 @@
+"""Target columns of any file as labels: numbers, or words, however yes and no are spelled there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from trunkline.monitoring.series import Array, words_of
+from trunkline.serving.cells import READERS
+from trunkline.serving.cells.base import plain
+
+SPELLED = {"0": "false", "1": "true"}
+
+
+def read_target(name: str, column: Any, kind: str, classes: list[str] | tuple[str, ...]) -> Array:
+    """Return a target column as float64 [rows] with NaN, or as words, str objects [rows], with "" for none.
+
+    Args:
+        name: The column's name.
+        column: Arrow cells, of text in CSV files.
+        kind: The task's kind.
+        classes: Of a multiclass task; else empty.
+
+    Raises:
+        DataError: The column's type can hold no such label.
+    """
+    cells = plain(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
+    if not words_of(kind, classes):
+        # Training labels went through float32, and a tie has a bin of its own.
+        return READERS["numeric"](name, cells)[0].astype(np.float32).astype(np.float64)
+    words = READERS["categorical"](name, cells)[0]
+    if classes:
+        return words
+    found, place = np.unique(words.astype(str), return_inverse=True)
+    spelled = [SPELLED.get(word, word.lower()) for word in found.tolist()]
+    return np.asarray(np.array(spelled, dtype=object)[place])
+
+
+def encode_target(values: Array, kind: str, classes: list[str] | tuple[str, ...]) -> Array:
+    """Return what `read_target` gave as scores read it: float64 [rows], NaN for no label and for unknown words."""
+    words = words_of(kind, classes)
+    if not words:
+        return values
+    place = {word: float(at) for at, word in enumerate(words)}
+    return np.array([place.get(word, np.nan) for word in values.tolist()], dtype=np.float64)
