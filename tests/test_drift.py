@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from drops import few, put, sample
 from scipy import stats
 from scipy.spatial import distance
 from world import params, rows, split_project
@@ -29,9 +30,10 @@ from trunkline.monitoring.in_use import model_in_service
 from trunkline.monitoring.new_rows import drift_of
 from trunkline.monitoring.profiles import Numbers, Words, bin_edges, from_json, to_json
 from trunkline.monitoring.reference import read_reference
-from trunkline.monitoring.series import profile, rounded
+from trunkline.monitoring.series import of_column, profile, rounded
+from trunkline.monitoring.targets import read_target
 from trunkline.project import Project, load_project, parse_project
-from trunkline.serving.feeds import build_feeds
+from trunkline.serving.feeds import Input, build_feeds
 from trunkline.serving.session import open_model
 
 SOFT = DriftWatch(psi=0.25, jensen_shannon=0.2, l_infinity=0.05, missing=0.05, unseen=0.02)
@@ -191,6 +193,50 @@ def test_params_that_name_nobody_are_refused():
         parse_project(params(drift={"floors": {"chrun": 0.5}}))
 
 
+# --- real months ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def spring() -> dict[str, Any]:
+    """The columns and labels of the demo as a model of January to August knows them."""
+    table = pa.concat_tables([sample(month, 4000) for month in range(1, 9)])
+    return {name: profile(values) for name, values in real(table).items()}
+
+
+def real(table: pa.Table) -> dict[str, Any]:
+    project = few()
+    inputs = [Input(name, column.kind) for name, column in project.columns.items()]
+    feeds, _ = build_feeds(table, inputs)
+    found = {entry.name: of_column(entry.kind, feeds[entry.name]) for entry in inputs}
+    return found | {
+        task.target: read_target(task.target, table[task.target], task.kind, []) for task in project.tasks.values()
+    }
+
+
+def drifted(spring: dict[str, Any], table: pa.Table) -> list[str]:
+    tallies = {("column", name): spring[name].count(values) for name, values in real(table).items()}
+    found = compare({("column", name): made for name, made in spring.items()}, tallies, DriftWatch(), 1)
+    return sorted(entry["name"] for entry in found if entry["drifted"])
+
+
+@pytest.mark.parametrize("month", [9, 10, 11, 12])
+def test_no_real_month_and_none_of_eight_samples_of_it_raises_an_alarm(spring, month):
+    sizes = [None, 30, 30, 30, 300, 300, 300, 3000, 3000]
+    assert [drifted(spring, sample(month, size or 9000, seed)) for seed, size in enumerate(sizes)] == [[]] * 9
+
+
+def test_what_validation_lets_pass_is_found_in_a_real_month(spring):
+    month = sample(9, 2000)
+    celsius = put(month, "temp", pc.divide(pc.subtract(month["temp"], 32.0), 1.8))
+    assert drifted(spring, celsius) == ["temp"]
+    swapped = put(month, "origin", pc.if_else(pc.equal(month["origin"], "JFK"), "LGA", month["origin"]))
+    assert drifted(spring, swapped) == ["origin"]
+    renamed = put(month, "carrier", pc.replace_substring(month["carrier"], "UA", "United"))
+    assert drifted(spring, renamed) == ["carrier"]
+    stuck = put(month, "wind_speed", pa.array([10.35702] * 2000))
+    assert drifted(spring, stuck) == ["wind_speed"]
+
+
 # --- a model and its rows ---------------------------------------------------------------------------------
 
 
@@ -213,10 +259,6 @@ def held(made: tuple[Path, Project], table: pa.Table, watch: DriftWatch = SOFT) 
     model = open_model(path)
     found = drift_of(model, read_reference(path, model.card), [table], [], watch, 1)
     return {(entry["of"], entry["name"]): entry for entry in found["found"]}
-
-
-def put(table: pa.Table, name: str, values: Any) -> pa.Table:
-    return table.set_column(table.column_names.index(name), name, values)
 
 
 def test_rows_of_the_same_world_have_no_drift_in_columns_predictions_and_labels(made):

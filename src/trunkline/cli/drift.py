@@ -131,7 +131,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     of = f" of {', '.join(newest['drops'])}" if newest.get("drops") else ""
     yield f"{newest['rows']} new rows{of} against {found['training_rows']} training rows"
     yield from (said(entry) for entry in drifted)
-    if not drifted:
+    if newest["rows"] and not drifted:
         yield "nothing drifted beyond its limit"
     others = [entry for entry in found["found"] if not entry["drifted"]][:SHOWN]
     if others:

@@ -1,12 +1,13 @@
 """New rows against the training rows: every distance with its limit, what chance shows, and how severe it is.
 
-A limit counts only where the value exceeds both the limit and what samples of these sizes from one source show by
-chance; of a thousand reports without drift, one has an alarm by chance. Rows that stand or fall together,
-as flights in the same weather do, vary more than chance says: that is what limits are for.
+A value counts as drift only where it exceeds the limit by more than samples of these sizes from one source show by
+chance: few rows make every distance larger. Of a thousand reports without drift, one has an alarm by chance. Rows that
+stand or fall together, as flights in the same weather do, vary more than chance says: that is what limits are for.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -53,8 +54,8 @@ def compare(profiles: Named, tallies: Named, watch: DriftWatch, seed: int) -> li
 
     Returns:
         Per entry "of", "name", "rows" (new ones with a value), "measures" (by name "value", "limit", "chance" and
-        "drifted"), "severity" (the largest value in limits; above 1 and beyond chance it drifted), "drifted",
-        "allowed", and of words "unseen_words". "chance" is null where the value lies within its limit.
+        "drifted"), "severity" (the largest value, 1 = at its limit with what chance adds), "drifted", "allowed", and of
+        words "unseen_words". "chance" is null where the value lies within its limit.
     """
     measured = {
         key: list(_measures(profile, tallies[key])) for key, profile in profiles.items() if _counted(tallies.get(key))
@@ -72,7 +73,7 @@ def compare(profiles: Named, tallies: Named, watch: DriftWatch, seed: int) -> li
                 "of": of,
                 "name": name,
                 "rows": now.known,
-                "severity": max(each["value"] / max(each["limit"], each["chance"] or 0.0) for each in judged.values()),
+                "severity": max(each["value"] / _bar(name, each) for name, each in judged.items()),
                 "drifted": name not in watch.allow and any(each["drifted"] for each in judged.values()),
                 "allowed": name in watch.allow,
                 "measures": judged,
@@ -111,8 +112,17 @@ def _measure(name: str, before: Array, now: Array, distance: Distance) -> Measur
 
 def _judge(measure: Measure, limit: float, alarms: float, stream: np.random.Generator) -> dict[str, Any]:
     chance = _chance(measure, alarms, stream) if measure.value > limit else None
-    drifted = chance is not None and measure.value > chance
-    return {"value": measure.value, "limit": limit, "chance": chance, "drifted": drifted}
+    judged = {"value": measure.value, "limit": limit, "chance": chance}
+    return judged | {"drifted": measure.value > _bar(measure.name, judged)}
+
+
+def _bar(name: str, judged: Mapping[str, Any]) -> float:
+    """Return what a value must exceed: the limit and what chance adds to it.
+
+    The squares of Jensen-Shannon distances add up, as the other measures do.
+    """
+    limit, chance = float(judged["limit"]), float(judged["chance"] or 0.0)
+    return math.hypot(limit, chance) if name == "jensen_shannon" else limit + chance
 
 
 def _chance(measure: Measure, alarms: float, stream: np.random.Generator) -> float:

@@ -10,8 +10,8 @@ from trunkline.declared import Declared
 class DriftWatch(Declared):
     """How far new rows may lie from the training rows before they count as drifted, and the least score in service.
 
-    Nothing here stops a run: `validation.drift` refuses a drop, this one reports. A limit counts only where the value
-    is also larger than what as many rows drawn from one source show by chance.
+    Nothing here stops a run: `validation.drift` refuses a drop, this one reports. A value must
+    exceed its limit by more than as many rows drawn from one source show by chance.
     """
 
     drops: int = Field(1, ge=1, description="Newest drops that are looked at, taken together.")

@@ -80,8 +80,7 @@ class Words:
     @classmethod
     def of(cls, values: Array) -> Words:
         """Return the profile of words, str objects [rows]; "" is missing."""
-        found, rows = np.unique(values.astype(str), return_counts=True)
-        counts = dict(zip(found.tolist(), rows.tolist(), strict=True))
+        counts = Counter(values.tolist())
         missing = counts.pop("", 0)
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         named, rest = dict(ordered[:MOST_WORDS]), ordered[MOST_WORDS:]
@@ -90,8 +89,7 @@ class Words:
 
     def count(self, values: Array) -> Tally:
         """Return new rows by word, str objects [rows]."""
-        found, rows = np.unique(values.astype(str), return_counts=True)
-        counts = Counter(dict(zip(found.tolist(), rows.tolist(), strict=True)))
+        counts = Counter(values.tolist())
         return Tally(counts, counts.pop("", 0))
 
     def cells(self, now: Tally) -> tuple[Array, Array]:

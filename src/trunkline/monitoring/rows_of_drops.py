@@ -66,11 +66,10 @@ def find_drift(
         watch: The declared limits.
         seed: The project's seed.
     """
-    marks = rows.read(["drop", "side"])
-    drops, side = (np.asarray(marks[name].to_pylist(), dtype=object) for name in ("drop", "side"))
-    names = sorted(set(drops))
-    training = side == "train"
-    newest = np.isin(drops, names[-watch.drops :]) & ~training
+    names, drop_of = _coded(rows, "drop")
+    sides, side_of = _coded(rows, "side")
+    training = side_of == sides.index("train")
+    newest = (drop_of >= len(names) - watch.drops) & ~training
     profiles: dict[tuple[str, str], Profile] = {}
     tallies: dict[tuple[str, str], Tally] = {}
     for key, values in _series(rows, inputs, scored):
@@ -82,9 +81,17 @@ def find_drift(
         "training_rows": reference.rows,
         "newest": {"drops": names[-watch.drops :], "rows": int(newest.sum())},
         "found": compare(profiles, tallies, watch, seed),
-        "by_drop": [by_drop(name, drops == name, training, scored, seed) for name in names],
+        "by_drop": [by_drop(name, drop_of == at, training, scored, seed) for at, name in enumerate(names)],
         "reference": reference.to_json(),
     }
+
+
+def _coded(rows: pq.ParquetFile, column: str) -> tuple[list[str], Array]:
+    """Return a column's different words in their order, and each row's place among them, int [rows]."""
+    coded = rows.read([column])[column].combine_chunks().dictionary_encode()
+    words = coded.dictionary.to_pylist()
+    order = sorted(range(len(words)), key=words.__getitem__)
+    return [words[at] for at in order], np.argsort(order)[coded.indices.to_numpy()]
 
 
 def _facts(scored: Scored) -> dict[str, Any]:

@@ -33,9 +33,8 @@ def read_target(name: str, column: Any, kind: str, classes: list[str] | tuple[st
     words = READERS["categorical"](name, cells)[0]
     if classes:
         return words
-    found, place = np.unique(words.astype(str), return_inverse=True)
-    spelled = [SPELLED.get(word, word.lower()) for word in found.tolist()]
-    return np.asarray(np.array(spelled, dtype=object)[place])
+    spelled = {word: SPELLED.get(word, word.lower()) for word in set(words.tolist())}
+    return np.array([spelled[word] for word in words.tolist()], dtype=object)
 
 
 def encode_target(values: Array, kind: str, classes: list[str] | tuple[str, ...]) -> Array:
