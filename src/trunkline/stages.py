@@ -193,7 +193,7 @@ def export(root: Path, project: Project) -> None:
     )  # fmt: skip
     hashes = {"data_sha256": data_hash(root / SPLIT), "params_sha256": params_hash(root / SHARED)}
     reference = read_json(root / REPORTS / "drift.json")["reference"]
-    exporter.write(root / SPLIT, root / EXPORT, read_json(root / REPORTS / "evaluation.json"), reference, hashes)
+    exporter.write(root / SPLIT, root / EXPORT, read_json(root / REPORTS / "evaluation.json"), hashes, reference)
 
 
 def _drift(trained: Trained, encoded: Encoded, project: Project, root: Path) -> dict[str, Any]:

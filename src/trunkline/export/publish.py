@@ -75,7 +75,12 @@ class Exporter:
         self.model = Model(encoder, network, list(states.values()), ordered, of_tasks).eval()
 
     def write(
-        self, split: Path, target: Path, evaluation: dict[str, Any], reference: dict[str, Any], hashes: dict[str, str]
+        self,
+        split: Path,
+        target: Path,
+        evaluation: dict[str, Any],
+        hashes: dict[str, str],
+        reference: dict[str, Any] | None = None,
     ) -> None:
         """Write the export's folder, or nothing.
 
@@ -83,8 +88,8 @@ class Exporter:
             split: Folder of the split rows.
             target: Folder to write.
             evaluation: reports/evaluation.json, whose `exported` scores the file must reproduce.
-            reference: What the training rows were, for reference.json.
             hashes: params_sha256 and data_sha256, for card and metadata.
+            reference: What the training rows were, for reference.json; None = the file goes without.
 
         Raises:
             GateError: The file disagrees with torch, or with the scores that were reported.
@@ -102,15 +107,18 @@ class Exporter:
         for name, region in self.regions.items():
             parts = [found[part] for part in region_outputs({name: self.states[name]}, self.regions)]
             card["tasks"][name]["coverage"] = measure_coverage(self.states[name], labels[name], parts, region.coverage)
-        described = to_json(reference).encode()
-        card["reference"] = {"file": REFERENCE, "sha256": cards.digest(described)}
+        files = ["model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet"]
+        if reference is not None:
+            described = to_json(reference).encode()
+            write_bytes(target / REFERENCE, described)
+            card["reference"] = {"file": REFERENCE, "sha256": cards.digest(described)}
+            files.append(REFERENCE)
         card |= {"sha256": cards.digest(graph), "golden": cards.golden(session, real, self.export.golden_rows)}
         write_bytes(target / "model.onnx", graph)
-        write_bytes(target / REFERENCE, described)
         write_json(target / "card.json", card)
         write_text(target / "MODEL_CARD.md", cards.markdown(card, self.export.license))
         _write_sample(test, [*self.data.key, *(name for name, _ in self.encoder.inputs)], target / "sample.parquet")
-        seal(target, ["model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet", REFERENCE])
+        seal(target, files)
 
     def _outputs(self, session: Any, test: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
         """Return what the file gives for the test rows: every task's prediction, and its interval or set."""
