@@ -19,8 +19,9 @@ from world import write_params
 from trunkline.cli.app import main
 from trunkline.errors import DataError
 from trunkline.files import read_json, sha256, write_json
-from trunkline.monitoring.in_service import fell, floor_failures, outcomes
-from trunkline.project import Project
+from trunkline.monitoring.floors import fell, floor_failures
+from trunkline.monitoring.in_service import outcomes
+from trunkline.project import Project, parse_project
 from trunkline.serving.kept import find_kept
 from trunkline.serving.predict import predict_file
 
@@ -248,6 +249,15 @@ def test_a_value_whose_interval_holds_the_floor_fails_nothing(world):
     score = joined(world, both())["drops"][1]["tasks"]["late"]["score"]
     assert after(world, both(), late=score["value"] + 1e-3) == []
     assert after(world, both(), late=score["interval"][1] + 1e-3) != []
+
+
+def test_a_floor_says_nothing_of_another_metric_than_the_primary_one(world):
+    assert after(world, both(), late=0.99)
+    project = parse_project(
+        PARAMS
+        | {"tasks": {"late": PARAMS["tasks"]["late"] | {"primary": "brier"}}, "drift": {"floors": {"late": 0.01}}}
+    )
+    assert floor_failures(world, project) == []
 
 
 def test_only_the_newest_labelled_drop_counts(world):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from trunkline.serving.session import Model
 
 SHOWN = 10  # entries without drift that are shown
-IN_SERVICE = Path("reports/in_service.json")
 
 
 def drift(
@@ -120,6 +119,7 @@ def _tables(root: Path, drops: list[str], columns: list[str]) -> Iterator[Any]:
 
 def _service(root: Path) -> dict[str, Any]:
     from trunkline.files import read_json
+    from trunkline.monitoring.floors import IN_SERVICE
 
     return {"in_service": read_json(root / IN_SERVICE)} if (root / IN_SERVICE).exists() else {}
 

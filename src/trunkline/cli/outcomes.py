@@ -24,7 +24,7 @@ def outcomes(
 ) -> int:
     """Join kept predictions with the labels that came later: how each task does in service, drop by drop."""
     from trunkline.files import to_json, write_json
-    from trunkline.monitoring.in_service import IN_SERVICE
+    from trunkline.monitoring.floors import IN_SERVICE
     from trunkline.monitoring.in_service import outcomes as join
     from trunkline.project import load_project
     from trunkline.serving.kept import find_kept

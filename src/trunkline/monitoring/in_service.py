@@ -2,9 +2,6 @@
 
 in      files of kept predictions (serving/kept.py); rows with the key and the tasks' targets
 out     reports/in_service.json: every task's score by drop and model with its interval, and what fell below its floor
-
-A task fell where the whole interval of its newest labelled drop lies on the wrong side of the floor: the value of a
-few rows alone tells nothing. Below the floor within the interval is said, and fails nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trunkline.errors import DataError
-from trunkline.files import read_json
-from trunkline.monitoring.declarations import DriftWatch
+from trunkline.monitoring.floors import Declares, sayings
 from trunkline.monitoring.rows_of_drops import Scored, label_facts, promised, score
 from trunkline.monitoring.targets import encode_target, read_target
 from trunkline.serving.cells import READERS
@@ -32,21 +28,9 @@ from trunkline.serving.sources.base import refusing
 from trunkline.tasks import Task
 
 FORMAT = 1
-IN_SERVICE = Path("reports/in_service.json")
+COUNTS = ("rows", "rejected", "without_key", "matched", "unmatched")  # of a drop, and of all
 BETWEEN = "\x1f"  # parts of a key
 SHOWN = 3  # keys that a refusal names
-
-
-class Declares(Protocol):
-    """What of a project is read here."""
-
-    @property
-    def drift(self) -> DriftWatch:
-        """The declared limits and floors."""
-
-    @property
-    def tasks(self) -> Mapping[str, Task]:
-        """The declared tasks."""
 
 
 def outcomes(
@@ -69,45 +53,51 @@ def outcomes(
     of_labels = keys_of(labels, key, moments)
     _refuse_repeated(of_labels, where)
     known = of_labels.is_valid()
-    label_rows, label_keys = labels.filter(known), of_labels.filter(known)
+    truth = _Truth(labels.filter(known), of_labels.filter(known))
     drops, seen = [], dict[str, list[Any]]()
     for (drop, model), files in itertools.groupby(kept, lambda each: (each.drop, each.model_sha256)):
         table = _read([each.path for each in files])
         answered = table.filter(table["rejected"].is_null())
         keys = keys_of(answered, key, moments)
         seen.setdefault(model, []).append(keys)
-        places = pc.index_in(keys, value_set=label_keys)
-        counts = {
-            "rows": len(table),
-            "rejected": len(table) - len(answered),
-            "without_key": keys.null_count,
-            "matched": len(places) - places.null_count,
-            "unmatched": places.null_count - keys.null_count,
-        }
-        predictions, matched = answered.filter(places.is_valid()), label_rows.take(places.drop_null())
-        tasks = {
-            name: _task(scored, seed, project.drift.floors.get(name))
-            for name, scored in _scored(predictions, matched, project.tasks)
-        }
-        drops.append({"drop": drop, "model_sha256": model, **counts, "tasks": tasks})
+        rows = {"rows": len(table), "rejected": len(table) - len(answered)}
+        drops.append({"drop": drop, "model_sha256": model, **rows, **_joined(answered, keys, truth, project, seed)})
     for model, of_model in seen.items():
         _refuse_repeated(pa.chunked_array(of_model), f"kept predictions of model {model[:12]}")
-    predicted = pa.chunked_array(list(itertools.chain.from_iterable(seen.values())), pa.string())
-    unused = pc.invert(pc.is_in(label_keys, value_set=pc.unique(predicted)))
+    predicted = pc.unique(pa.chunked_array(list(itertools.chain.from_iterable(seen.values())), pa.string()))
     found: dict[str, Any] = {
         "version": FORMAT,
         "labels": {
             "rows": labels.num_rows,
             "without_key": of_labels.null_count,
-            "without_prediction": int(pc.sum(unused).as_py() or 0),
+            "without_prediction": len(truth.keys) - (pc.sum(pc.is_in(truth.keys, value_set=predicted)).as_py() or 0),
         },
-        "kept": {
-            name: sum(drop[name] for drop in drops)
-            for name in ("rows", "rejected", "without_key", "matched", "unmatched")
-        },
+        "kept": {name: sum(drop[name] for drop in drops) for name in COUNTS},
         "drops": drops,
     }
-    return found | {"says": list(_says(found, project))}
+    return found | {"says": list(sayings(found, project))}
+
+
+class _Truth(NamedTuple):
+    """Rows whose labels are known, and their keys; none of them lacks a part of it."""
+
+    rows: pa.Table
+    keys: pa.Array
+
+
+def _joined(answered: pa.Table, keys: pa.Array, truth: _Truth, project: Declares, seed: int) -> dict[str, Any]:
+    """Return how many predictions found their label row, and every task's score on them."""
+    places = pc.index_in(keys, value_set=truth.keys)
+    predictions, labels = answered.filter(places.is_valid()), truth.rows.take(places.drop_null())
+    return {
+        "without_key": keys.null_count,
+        "matched": len(labels),
+        "unmatched": places.null_count - keys.null_count,
+        "tasks": {
+            name: _task(scored, seed, project.drift.floors.get(name))
+            for name, scored in _scored(predictions, labels, project.tasks)
+        },
+    }
 
 
 def keys_of(table: pa.Table, key: Sequence[str], moments: Sequence[bool]) -> pa.Array:
@@ -185,62 +175,3 @@ def _task(scored: Scored, seed: int, floor: float | None) -> dict[str, Any]:
         "score": found,
         "floor": floor,
     }
-
-
-def newest(content: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
-    """Return a task's entries of the newest drop in which it has labels, one per model, each with its drop."""
-    held = [
-        {"drop": drop["drop"], "model_sha256": drop["model_sha256"], **drop["tasks"][task]["score"]}
-        for drop in content["drops"]
-        if task in drop["tasks"] and drop["tasks"][task]["score"]
-    ]
-    return [entry for entry in held if entry["drop"] == held[-1]["drop"]]
-
-
-def fell(entry: Mapping[str, Any], floor: float, *, higher_is_better: bool) -> bool:
-    """Return whether a score is surely on the wrong side of its floor: the whole interval lies there."""
-    ends = entry["interval"]
-    return bool(ends) and (ends[1] < floor if higher_is_better else ends[0] > floor)
-
-
-def floor_failures(root: Path, project: Declares) -> list[str]:
-    """Return a line for each task that surely fell below its floor in service; none where nothing was measured.
-
-    Args:
-        root: The project's folder.
-        project: Its tasks and its floors, `drift.floors`.
-
-    Raises:
-        ArtifactError: reports/in_service.json is not readable.
-    """
-    path = root / IN_SERVICE
-    return list(_falls(read_json(path), project)) if project.drift.floors and path.exists() else []
-
-
-def _falls(content: Mapping[str, Any], project: Declares) -> Iterator[str]:
-    for task, floor in project.drift.floors.items():
-        for entry in newest(content, task):
-            metric = project.tasks[task].metrics.get(entry["metric"])
-            if metric and fell(entry, floor, higher_is_better=metric.higher_is_better):
-                yield _line(task, entry, floor, metric.higher_is_better)
-
-
-def _line(task: str, entry: Mapping[str, Any], floor: float, higher: bool) -> str:
-    low, high = entry["interval"]
-    side = "below its floor" if higher else "above its ceiling"
-    return (
-        f"task '{task}': {entry['metric']} {entry['value']:.4g} in service [{low:.4g}, {high:.4g}] on "
-        f"{entry['rows']} rows of {entry['drop']} is {side} {floor:g}"
-    )
-
-
-def _says(content: Mapping[str, Any], project: Declares) -> Iterator[str]:
-    """Yield what the newest labelled drop says of each task, what fell last."""
-    for name in project.tasks:
-        for entry in newest(content, name):
-            ends = (
-                "[{:.4g}, {:.4g}]".format(*entry["interval"]) if entry["interval"] else "(too few rows for an interval)"
-            )
-            value = "n/a" if not np.isfinite(entry["value"]) else f"{entry['value']:.4g}"
-            yield f"{name}: {entry['metric']} {value} {ends} on {entry['rows']} rows of {entry['drop']}"
-    yield from _falls(content, project)
