@@ -31,7 +31,7 @@ def psi(before: Array, now: Array) -> Array:
 
     Example:
         >>> round(float(psi(np.array([500, 500]), np.array([800, 200]))), 3)
-        0.414
+        0.415
     """
     p, q = _shares(before + HALF_A_ROW), _shares(now + HALF_A_ROW)
     return np.asarray(((q - p) * np.log(q / p)).sum(axis=-1))
