@@ -141,7 +141,7 @@ def test_the_file_names_no_machine_and_is_one_file(exported: Path) -> None:
     assert not model.functions
     assert all(t.data_location != onnx.TensorProto.EXTERNAL for t in model.graph.initializer)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20), ("ai.onnx.ml", 4)]
-    names = {"model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet", "manifest.json"}
+    names = {"model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet", "reference.json", "manifest.json"}
     assert {path.name for path in (exported / "models" / "export").iterdir()} == names
 
 
@@ -152,6 +152,8 @@ def test_another_folder_gives_the_same_bytes(exported: Path, tmp_path: Path) -> 
         "models/export/card.json",
         "reports/evaluation.json",
         "models/export/MODEL_CARD.md",
+        "models/export/reference.json",
+        "reports/drift.json",
     ):
         assert sha256(tmp_path / name) == sha256(exported / name), name
 

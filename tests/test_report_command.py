@@ -44,6 +44,7 @@ FOUND: dict[str, Any] = {
         "deployable": True,
     },
     "analysis": {"version": 1, "tasks": {}},
+    "drift": {},
     "validation": {"version": 1, "passed": True, "rows": {"read": 1000, "passed": 1000, "set_aside": 0}},
 }
 HISTORY = {

@@ -22,6 +22,7 @@ from trunkline.errors import EnvironmentFault, ParamsError
 from trunkline.evaluation.declarations import Evaluation
 from trunkline.evaluation.gates import gate_problems
 from trunkline.export.declarations import Export
+from trunkline.monitoring.declarations import DriftWatch
 from trunkline.nets.declarations import BEST_TRUNK, MEASURES, HardSharing, MLPTrunk, Sharing, Trunk
 from trunkline.registry.declarations import Promotion
 from trunkline.tasks import Task
@@ -66,6 +67,9 @@ class Project(Declared):
     monitor: Monitor = Field(Monitor(), description="What is watched while the shared model trains.")
     calibration: Calibration = Field(Calibration(), description="How confidences are corrected before export.")
     evaluation: Evaluation = Field(Evaluation(), description="How the verdict on sharing is reached.")
+    drift: DriftWatch = Field(
+        DriftWatch(), description="How far new rows may lie from the training rows, and the least score in service."
+    )
     export: Export = Field(Export(), description="The file that leaves the pipeline.")
     promotion: Promotion = Field(Promotion(), description="When a new model takes over from the one in service.")
 
@@ -110,6 +114,7 @@ def _contradictions(project: Project) -> list[str]:
         _of_sampling,
         _of_fairness,
         _of_evaluation,
+        _of_drift,
     )
     return [problem for part in parts for problem in part(project)]
 
@@ -277,6 +282,7 @@ def _of_evaluation(project: Project) -> Iterator[str]:
         "calibration.coverage": project.calibration.coverage,
         "promotion.max_regret": project.promotion.max_regret,
         "promotion.tasks": project.promotion.tasks,
+        "drift.floors": project.drift.floors,
     }
     for section, names in named.items():
         for name in names:
@@ -295,6 +301,13 @@ def _of_evaluation(project: Project) -> Iterator[str]:
         if column not in carried:
             hint = did_you_mean(column, carried)
             yield f"evaluation.slices: '{column}' is no declared column{hint or '; list it in data.keep'}"
+
+
+def _of_drift(project: Project) -> Iterator[str]:
+    known = [*project.columns, *project.tasks]
+    for name in project.drift.allow:
+        if name not in known:
+            yield f"drift.allow: '{name}' is neither an input nor a task{did_you_mean(name, known)}"
 
 
 def read_yaml(path: Path) -> Any:

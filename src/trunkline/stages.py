@@ -18,6 +18,7 @@ from trunkline.project import Project
 if TYPE_CHECKING:
     from trunkline.data.encode import Encoded
     from trunkline.evaluation.advice_case import Recipe
+    from trunkline.training.arm import Trained
     from trunkline.training.declarations import Calibration, Monitor
     from trunkline.training.fit import Arm
 
@@ -187,12 +188,15 @@ def evaluate(root: Path, project: Project) -> None:
     evaluation["advice"] = advise(evaluation, analysis, history, _recipe(project))
     write_json(root / REPORTS / "evaluation.json", evaluation)
     write_json(root / REPORTS / "analysis.json", analysis)
+    write_json(root / REPORTS / "drift.json", _drift(trained, encoded, project, root))
     write_text(root / REPORTS / "report.html", render_report(**report_contents(root)))
 
 
 def report_contents(root: Path) -> dict[str, Any]:
     """Return all that the report shows, as the stages left it, under the names that `render_report` gives it."""
-    found = {name: read_json(root / REPORTS / f"{name}.json") for name in ("evaluation", "analysis", "validation")}
+    found = {
+        name: read_json(root / REPORTS / f"{name}.json") for name in ("evaluation", "analysis", "drift", "validation")
+    }
     history = _histories(root, found["evaluation"]["tasks"])
     versions = {path.as_posix(): sha256(root / path) for path in VERSIONED}
     return found | {"history": history, "versions": versions}
@@ -212,7 +216,24 @@ def export(root: Path, project: Project) -> None:
         arm.regions[arm.best_seed],
     )  # fmt: skip
     hashes = {"data_sha256": data_hash(root / SPLIT), "params_sha256": params_hash(root / SHARED)}
-    exporter.write(root / SPLIT, root / EXPORT, read_json(root / REPORTS / "evaluation.json"), hashes)
+    reference = read_json(root / REPORTS / "drift.json")["reference"]
+    exporter.write(root / SPLIT, root / EXPORT, read_json(root / REPORTS / "evaluation.json"), hashes, reference)
+
+
+def _drift(trained: Trained, encoded: Encoded, project: Project, root: Path) -> dict[str, Any]:
+    """Return the newest rows held against the training rows, and labels and scores over the drops."""
+    from trunkline.data.encode import read_sides
+    from trunkline.data.rows import open_rows
+    from trunkline.monitoring.rows_of_drops import Scored, find_drift
+    from trunkline.monitoring.targets import followed
+    from trunkline.serving.feeds import Input
+    from trunkline.training.judge import exported_predictions
+
+    rows = open_rows(root / SPLIT)
+    found = exported_predictions(trained, encoded, read_sides(rows))
+    scored = {name: Scored(task, encoded.states[name], *found[name]) for name, task in followed(project.tasks).items()}
+    inputs = [Input(name, kind) for name, kind in encoded.encoder.inputs]
+    return find_drift(rows, inputs, scored, project.drift, project.seed)
 
 
 def _histories(root: Path, tasks: Iterable[str]) -> dict[str, str]:

@@ -16,10 +16,12 @@ from typer.exceptions import TyperException
 from trunkline.cli.check import check
 from trunkline.cli.compare import compare
 from trunkline.cli.doctor import doctor
+from trunkline.cli.drift import drift
 from trunkline.cli.export import export
 from trunkline.cli.gc import gc
 from trunkline.cli.groups import groups
 from trunkline.cli.lineage import lineage
+from trunkline.cli.outcomes import outcomes
 from trunkline.cli.plan import plan
 from trunkline.cli.predict import predict
 from trunkline.cli.project_folder import find_project
@@ -49,6 +51,8 @@ EXAMPLES: dict[Callable[..., int], str] = {
     predict: "trunkline predict models/export/model.onnx rows.parquet predictions.parquet",
     serve: "trunkline serve models/export/model.onnx --port 8080",
     export: "trunkline export --triton repository --tasks arr15,arr60",
+    drift: "trunkline drift models/export/model.onnx rows.parquet",
+    outcomes: "trunkline outcomes kept/ labels.parquet",
     report: "trunkline report",
     compare: "trunkline compare HEAD~1",
     groups: "trunkline groups --confirm",

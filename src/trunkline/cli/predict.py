@@ -15,6 +15,9 @@ def predict(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Parquet or CSV file of raw rows.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Parquet or CSV file for the predictions.")],
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the predictions there, too, for `trunkline outcomes`.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
 ) -> int:
     """Score a file in bounded memory. Rows that cannot be scored keep their place and say why in `rejected`."""
@@ -23,7 +26,7 @@ def predict(
 
     keep_pandas_out()
     shows = sys.stderr.isatty() and not as_json
-    summary = predict_file(model, source, target, threads=threads, on_progress=_show if shows else None)
+    summary = predict_file(model, source, target, threads=threads, keep=keep, on_progress=_show if shows else None)
     if shows:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     if as_json:

@@ -25,7 +25,7 @@ def calibration_chart(points: Sequence[Point]) -> Markup:
 
     points = [point for point in points if point["rows"] >= FEWEST_ROWS] or points
     most = max(point["rows"] for point in points)
-    low, high = _range([point[side] for point in points for side in ("predicted", "observed")])
+    low, high = value_range([point[side] for point in points for side in ("predicted", "observed")])
     held = [
         {**_ends(point, low, high), "size": SMALLEST + (LARGEST - SMALLEST) * point["rows"] / most} for point in points
     ]
@@ -80,11 +80,8 @@ def time_chart(points: Sequence[Point]) -> Markup:
 
     held: list[Row] = [{**_ends(point), "at": place} for place, point in enumerate(points)]
     ends = [row[side] for row in held for side in ("predicted", "observed", "low", "high")]
-    scale = altair.Scale(domain=list(_range(ends)), nice=True)
-    places = list(range(0, len(points), -(-len(points) // MOST_LABELS)))
-    named = " : ".join(f"datum.value == {place} ? '{points[place]['start'][:10]}'" for place in places)
-    ticks = altair.Axis(title=None, values=places, labelExpr=f"{named} : ''", grid=False)
-    x = altair.X("at:Q", scale=altair.Scale(domain=[-0.4, len(points) - 0.6], nice=False), axis=ticks)
+    scale = altair.Scale(domain=list(value_range(ends)), nice=True)
+    x = places_axis([point["start"][:10] for point in points])
     of_points = altair.Chart(altair.NamedData("points")).encode(x=x)
     values = altair.Axis(title=None, tickCount=4)
     observed, predicted = (altair.Y(f"{side}:Q", scale=scale, axis=values) for side in ("observed", "predicted"))
@@ -98,6 +95,16 @@ def time_chart(points: Sequence[Point]) -> Markup:
     return to_svg(altair.layer(*layers), {"points": held})
 
 
+def places_axis(names: Sequence[str]) -> Any:
+    """Return the axis for points at 0, 1, 2..., a few of them with their names below."""
+    import altair
+
+    places = list(range(0, len(names), -(-len(names) // MOST_LABELS)))
+    named = " : ".join(f"datum.value == {place} ? '{names[place]}'" for place in places)
+    ticks = altair.Axis(title=None, values=places, labelExpr=f"{named} : ''", grid=False)
+    return altair.X("at:Q", scale=altair.Scale(domain=[-0.4, len(names) - 0.6], nice=False), axis=ticks)
+
+
 def _ends(point: Point, least: float = -math.inf, most: float = math.inf) -> dict[str, Any]:
     """Return a point with the ends of its interval, cut to the scale; without one both lie on what was seen."""
     low, high = point["interval"] or [point["observed"]] * 2
@@ -105,7 +112,8 @@ def _ends(point: Point, least: float = -math.inf, most: float = math.inf) -> dic
     return {"predicted": point["predicted"], "observed": point["observed"], **ends}
 
 
-def _range(ends: Sequence[float]) -> tuple[float, float]:
+def value_range(ends: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis that holds some values with room about them."""
     low, high = min(ends), max(ends)
     room = ROOM * (high - low) or ROOM * abs(high) or ROOM
     return (0.0 if 0 <= low < room else low - room), high + room

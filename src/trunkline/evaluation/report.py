@@ -22,6 +22,7 @@ from trunkline.evaluation.report_analysis import (
     slice_tables,
     with_code,
 )
+from trunkline.evaluation.report_drift import drift_view
 from trunkline.evaluation.report_tasks import advice_rows, gate_rows, task_bars, task_rows, whole
 from trunkline.evaluation.report_training import training_view
 from trunkline.tasks.roles import auxiliary_words
@@ -33,9 +34,9 @@ CONTENTS = {
     "tasks": "Tasks", "whole": "Together", "gates": "Gates", "advice": "Advice", "metrics": "Metrics",
     "affinity": "Affinity", "curves": "Curves", "training": "Training", "predictions": "Predictions",
     "coverage": "Intervals and sets", "slices": "Slices", "fairness": "Fairness",
-    "labels": "Labels", "data": "Data", "again": "Reproduce", "meaning": "Meaning",
+    "labels": "Labels", "drift": "Drift", "data": "Data", "again": "Reproduce", "meaning": "Meaning",
 }  # fmt: skip
-OPTIONAL = ("whole", "advice", "affinity", "training", "predictions", "coverage", "slices", "fairness")
+OPTIONAL = ("whole", "advice", "affinity", "training", "predictions", "coverage", "slices", "fairness", "drift")
 
 
 def render_report(
@@ -44,6 +45,7 @@ def render_report(
     history: Mapping[str, str],
     validation: Mapping[str, Any],
     versions: Mapping[str, str],
+    drift: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page; the same input gives the same bytes, and what is not there is not shown.
 
@@ -53,6 +55,7 @@ def render_report(
         history: Text of history.tsv of the shared arm, under "shared", and of each task's own arm, under its name.
         validation: Content of reports/validation.json; empty where nothing was validated.
         versions: What the page was made from, each with its sha256 or version.
+        drift: Content of reports/drift.json.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -64,7 +67,7 @@ def render_report(
     environment.filters["interval"] = lambda ends, shown: wording.interval(ends, getattr(wording, shown))
     environment.filters["with_code"] = with_code
     found = _verdict(evaluation) | _analysis(evaluation["tasks"], analysis, history)
-    found |= {"validation": _validation(validation), "versions": versions}
+    found |= {"validation": _validation(validation), "versions": versions, "drift": drift_view(drift)}
     hidden = {part for part in OPTIONAL if not found[part]}
     contents = {part: name for part, name in CONTENTS.items() if part not in hidden}
     return environment.get_template("report.html").render(found, contents=contents)

@@ -4,6 +4,7 @@ model.onnx      raw rows in, calibrated predictions out
 card.json       what it takes and gives, its sha256, golden rows
 MODEL_CARD.md   the same for people
 sample.parquet  a few raw test rows to try it on
+reference.json  what the training rows were, by counts, to tell later whether new rows still resemble them
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from trunkline.export.declarations import Export
 from trunkline.export.graph import Model, build_graph, main_output, region_outputs
 from trunkline.export.parity import check_parity
 from trunkline.files import atomic_path, check_seal, seal, sha256, to_json, write_bytes, write_json, write_text
+from trunkline.monitoring.reference import REFERENCE
 from trunkline.nets.network import Network
 from trunkline.serving.feeds import Input, build_feeds
 from trunkline.serving.session import start_session
@@ -72,7 +74,14 @@ class Exporter:
         ordered, of_tasks = [corrections[name] for name in states], [regions.get(name) for name in states]
         self.model = Model(encoder, network, list(states.values()), ordered, of_tasks).eval()
 
-    def write(self, split: Path, target: Path, evaluation: dict[str, Any], hashes: dict[str, str]) -> None:
+    def write(
+        self,
+        split: Path,
+        target: Path,
+        evaluation: dict[str, Any],
+        hashes: dict[str, str],
+        reference: dict[str, Any] | None = None,
+    ) -> None:
         """Write the export's folder, or nothing.
 
         Args:
@@ -80,6 +89,7 @@ class Exporter:
             target: Folder to write.
             evaluation: reports/evaluation.json, whose `exported` scores the file must reproduce.
             hashes: params_sha256 and data_sha256, for card and metadata.
+            reference: What the training rows were, for reference.json; None = the file goes without.
 
         Raises:
             GateError: The file disagrees with torch, or with the scores that were reported.
@@ -97,12 +107,18 @@ class Exporter:
         for name, region in self.regions.items():
             parts = [found[part] for part in region_outputs({name: self.states[name]}, self.regions)]
             card["tasks"][name]["coverage"] = measure_coverage(self.states[name], labels[name], parts, region.coverage)
+        files = ["model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet"]
+        if reference is not None:
+            described = to_json(reference).encode()
+            write_bytes(target / REFERENCE, described)
+            card["reference"] = {"file": REFERENCE, "sha256": cards.digest(described)}
+            files.append(REFERENCE)
         card |= {"sha256": cards.digest(graph), "golden": cards.golden(session, real, self.export.golden_rows)}
         write_bytes(target / "model.onnx", graph)
         write_json(target / "card.json", card)
         write_text(target / "MODEL_CARD.md", cards.markdown(card, self.export.license))
         _write_sample(test, [*self.data.key, *(name for name, _ in self.encoder.inputs)], target / "sample.parquet")
-        seal(target, ["model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet"])
+        seal(target, files)
 
     def _outputs(self, session: Any, test: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
         """Return what the file gives for the test rows: every task's prediction, and its interval or set."""

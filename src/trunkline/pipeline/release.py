@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trunkline.monitoring.floors import floor_failures
 from trunkline.pipeline.lock import hold
 from trunkline.pipeline.record import revision
 from trunkline.project import load_project
@@ -28,7 +29,7 @@ def release(root: Path, version: int | None = None, because: str | None = None) 
     with hold(root):
         if version is None:
             version = publish(root, project, revision(root))
-        return promote(root, project, version, because=because)
+        return promote(root, project, version, because=because, objections=floor_failures(root, project))
 
 
 def take_back(root: Path, because: str = "") -> Decision:

@@ -18,7 +18,7 @@ from trunkline.registry.wanted import Wanted
 EXPORT = Path("models/export")
 RAW = Path("data/raw")
 EVALUATION = Path("reports/evaluation.json")
-EXPORTED = ("model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet")
+EXPORTED = ("model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet", "reference.json")
 ORIGIN = ("params.yaml", "dvc.lock")  # where they exist
 Sealed = dict[str, dict[str, Any]]
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from trunkline.errors import DataError, ParamsError
 from trunkline.files import atomic_path
+from trunkline.serving.kept import keeping
 from trunkline.serving.scoring import Scorer
 from trunkline.serving.session import Model, open_model
 from trunkline.serving.sources import Source, open_source
@@ -45,6 +46,7 @@ def predict_file(
     *,
     batch: int = BATCH,
     threads: int = 1,
+    keep: Path | None = None,
     on_progress: Progress | None = None,
 ) -> Summary:
     """Write the model's predictions for every row of a file, in its order.
@@ -58,11 +60,12 @@ def predict_file(
         target: A .parquet or .csv file; an older one is replaced at the end.
         batch: Rows computed at once.
         threads: CPU threads of the model.
+        keep: Folder in which the predictions are kept as well, to be joined with labels later.
         on_progress: Told after each 65,536 rows.
 
     Raises:
         ParamsError: The target's name says no known format, or it is the source.
-        DataError: The source is missing or damaged, or lacks a column.
+        DataError: The source is missing or damaged, or lacks a column; of the key only where predictions are kept.
         ArtifactError: The model is missing or altered.
         EnvironmentFault: The target cannot be written.
     """
@@ -74,10 +77,15 @@ def predict_file(
     rows = open_source(source, opened.card.get("null_values", []))
     score = _scorer(opened, source, rows, batch)
     done = refused = 0
-    with atomic_path(target) as temporary, contextlib.closing(kind(temporary, score.schema, score.keys)) as file:
+    with contextlib.ExitStack() as stack:
+        kept = stack.enter_context(keeping(keep, source.name, score)) if keep else None
+        temporary = stack.enter_context(atomic_path(target))
+        file = stack.enter_context(contextlib.closing(kind(temporary, score.schema, score.keys)))
         for cells in rows.tables(score.columns):
             table, rejected = score(cells)
             file.write(table)
+            if kept:
+                kept.write(table)
             done, refused = done + cells.num_rows, refused + len(rejected)
             if on_progress:
                 on_progress(done, rows.rows)

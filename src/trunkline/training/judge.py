@@ -66,6 +66,42 @@ def collect_evidence(
     ]
 
 
+def exported_predictions(
+    trained: Trained, encoded: Encoded, sides: Mapping[str, np.ndarray[Any, Any]]
+) -> dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Return each task's labels [rows] and the exported seed's predictions [rows, 1 or classes] of all rows.
+
+    Args:
+        trained: The shared arm.
+        encoded: The encoded rows.
+        sides: True where a row of data/split/ belongs to a side, bool [rows], by side.
+
+    Returns:
+        Float arrays in the order of data/split/; NaN = no label.
+    """
+    best, rows = trained.best_seed, len(next(iter(sides.values())))
+    parts = {}
+    for side, mask in sides.items():
+        arrays = encoded.side(side)
+        found = _predictions(trained.networks[best], trained.corrections[best], trained.states, arrays)
+        parts[side] = mask, arrays.labels, found
+    return {
+        name: (
+            _in_order(rows, [(mask, labels[name]) for mask, labels, _ in parts.values()]),
+            _in_order(rows, [(mask, found[name]) for mask, _, found in parts.values()]),
+        )
+        for name in trained.states
+    }
+
+
+def _in_order(rows: int, parts: Sequence[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]) -> np.ndarray[Any, Any]:
+    """Return the values of all sides in the order of their rows."""
+    whole = np.full((rows, *parts[0][1].shape[1:]), np.nan, dtype=np.float32)
+    for mask, values in parts:
+        whole[mask] = values
+    return whole
+
+
 def measured_coverage(trained: Trained, evidence: Sequence[Evidence]) -> dict[str, dict[str, Any]]:
     """Return how often the exported seed's intervals and sets held the label, for the tasks that give one.
 

@@ -1,0 +1,23 @@
+"""Which model a project has in service: the registry's champion, else the export of the last run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trunkline.files import read_json
+
+REGISTRY = Path("models/registry")
+EXPORT = Path("models/export")
+MODEL = "model.onnx"
+
+
+def model_in_service(root: Path, name: str) -> Path:
+    """Return the ONNX file that serves.
+
+    Args:
+        root: The project's folder.
+        name: Of the model, as `export.name` has it.
+    """
+    aliases = root / REGISTRY / name / "aliases.json"
+    champion = read_json(aliases).get("champion") if aliases.exists() else None
+    return root / EXPORT / MODEL if champion is None else aliases.parent / str(champion) / MODEL
