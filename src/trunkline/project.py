@@ -22,6 +22,7 @@ from trunkline.evaluation.declarations import Evaluation
 from trunkline.evaluation.gates import gate_problems
 from trunkline.export.declarations import Export
 from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing, Trunk
+from trunkline.notify import Notify
 from trunkline.tasks import Task
 from trunkline.training.declarations import Alone, Calibration, Monitor, Training
 
@@ -56,6 +57,7 @@ class Project(Declared):
     calibration: Calibration = Field(Calibration(), description="How confidences are corrected before export.")
     evaluation: Evaluation = Field(Evaluation(), description="How the verdict on sharing is reached.")
     export: Export = Field(Export(), description="The file that leaves the pipeline.")
+    notify: Notify = Field(Notify(), description="Who is told when a run of the flow fails. No stage reads it.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Project:

@@ -22,6 +22,7 @@ from trunkline.cli.predict import predict
 from trunkline.cli.project_folder import find_project
 from trunkline.cli.report import report
 from trunkline.cli.run import run
+from trunkline.cli.schedule import schedule
 from trunkline.cli.schema import schema
 from trunkline.cli.stage import stage
 from trunkline.errors import TrunklineError
@@ -44,6 +45,7 @@ EXAMPLES: dict[Callable[..., int], str] = {
     compare: "trunkline compare HEAD~1",
     groups: "trunkline groups --confirm",
     doctor: "trunkline doctor --cache",
+    schedule: 'trunkline schedule --cron "0 3 1 * *" --timezone Europe/Berlin',
     schema: "trunkline schema > docs/params.schema.json",
     stage: "trunkline stage baseline --task arr15",
 }
