@@ -6,6 +6,7 @@ the run's own failure stays what it is.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,8 +39,13 @@ REFUSALS = (2, 3, 4, 6)
 REPORTS = {3: Path("reports/validation.html")}
 
 
+def say(text: str) -> None:
+    """Print a line with the time, for the journal of a schedule."""
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}", flush=True)
+
+
 def code_of(state: State[Any]) -> int:
-    """Return the exit code that the end of a run stands for: 0, that of the fault, or 5 for a process that was killed."""
+    """Return the exit code that the end of a run stands for: 0, its fault's, or 5 for a process that was killed."""
     if state.is_completed():
         return 0
     if state.is_crashed() or state.name == TIMED_OUT:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from flow_notice import answer_of, code_of
+from flow_notice import answer_of, code_of, say
 from flow_remains import crash, crash_killed_runs
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
@@ -36,11 +35,6 @@ PATIENCE = 60.0  # seconds in which the server must have created them; 5 on an i
 GLANCE = 1.0  # seconds between two looks at a run, at the server, or at data/incoming/
 
 
-def say(text: str) -> None:
-    """Print a line with the time."""
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}", flush=True)
-
-
 def serve(asked: Asked, server: TemporaryServer | None) -> int:
     """Serve until told to end; see `schedule.main`."""
     when = _schedule(asked)
@@ -53,7 +47,7 @@ def serve(asked: Asked, server: TemporaryServer | None) -> int:
 def _schedule(asked: Asked) -> Schedule | None:
     try:
         ZoneInfo(asked.timezone or "UTC")
-    except (ValueError, OSError) as fault:
+    except (KeyError, ValueError, OSError) as fault:
         raise ParamsError(f"--timezone {asked.timezone!r}: is no time zone; such as Europe/Berlin") from fault
     try:
         clock = Cron(asked.cron, timezone=asked.timezone or "UTC") if asked.cron else None
@@ -87,7 +81,13 @@ class _Service:
         runner = _Runner(name=NAME, limit=1, pause_on_shutdown=False)
         self._deployment = await runner.aadd_deployment(self._described())
         self._tidy()
-        jobs: list[Coroutine[Any, Any, int]] = [_until(told), self._serve(runner), self._watch_server(), self._show()]
+        ended = 128 + signal.SIGTERM if self._asked.once else 0  # a service that is told to end has done its work
+        jobs: list[Coroutine[Any, Any, int]] = [
+            _until(told, ended),
+            self._serve(runner),
+            self._watch_server(),
+            self._show(),
+        ]
         if self._asked.once:
             jobs.append(self._once())
         if self._asked.watch:
@@ -151,10 +151,7 @@ class _Service:
 
     async def _once(self) -> int:
         state = await self._run_now("once")
-        code = code_of(state)
-        if code:
-            print(state.message, file=sys.stderr, flush=True)
-        return code
+        return code_of(state)
 
     async def _watch(self) -> int:
         watch = Watch(self._root, self._asked.settle)
@@ -174,9 +171,9 @@ class _Service:
         return run.state
 
 
-async def _until(told: asyncio.Event) -> int:
+async def _until(told: asyncio.Event, code: int = 0) -> int:
     await told.wait()
-    return 0
+    return code
 
 
 async def _first_end(jobs: Sequence[Coroutine[Any, Any, int]], runner: Runner) -> int:

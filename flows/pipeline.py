@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ from prefect.utilities.timeout import timeout  # noqa: E402
 sys.path.append(str(Path(__file__).resolve().parent))  # the files beside this one, however it was loaded
 
 from flow_artifacts import Progress, show_failure, show_results  # noqa: E402
-from flow_notice import NAMES, TIMED_OUT, tell  # noqa: E402
+from flow_notice import NAMES, TIMED_OUT, say, tell  # noqa: E402
 from flow_registry import promote_if_better  # noqa: E402
 from flow_remains import crash_killed_runs, noted  # noqa: E402
 
@@ -106,10 +107,19 @@ def pipeline(
     if BY_SCHEDULE in os.environ:
         end_with_parent()
     crash_killed_runs(folder)
-    drop, labels = _name_this_run(folder)
+    name, drop, labels = _name_this_run(folder)
+    waits = [retry_delay_seconds * 2**n for n in range(retries)]
+    with noted(folder, UUID(flow_run.id)), tags(*labels):
+        state = _within(timeout_hours, lambda: _attempts(folder, drop, only, promote, waits))
+    if BY_SCHEDULE in os.environ:
+        say(f"{name}: {state.name}: {state.message}")
+    return state
+
+
+def _within(timeout_hours: float, work: Callable[[], State[Any]]) -> State[Any]:
     try:
-        with noted(folder, UUID(flow_run.id)), tags(*labels), timeout(timeout_hours * 3600, OutOfTime):
-            return _attempts(folder, drop, only, promote, [retry_delay_seconds * 2**n for n in range(retries)])
+        with timeout(timeout_hours * 3600, OutOfTime):
+            return work()
     except OutOfTime:
         said = (
             f"the run took longer than its timeout_hours ({timeout_hours:g}); the next one goes on from its checkpoint"
@@ -141,25 +151,21 @@ def _end(fault: TrunklineError) -> State[Any]:
     return Failed(name=NAMES.get(fault.code, "Failed"), message=str(fault), data=fault)
 
 
-def _name_this_run(folder: Path) -> tuple[str, list[str]]:
+def _name_this_run(folder: Path) -> tuple[str, str, list[str]]:
     """Name the run after project, newest drop and day, and tag it with the project and what its params hash to.
 
     Returns:
-        The newest drop, and the tags.
+        The name, the newest drop, and the tags.
     """
     try:
         project, params = load_project(folder).export.name, sha256(folder / PARAMS)[:8]
     except TrunklineError:  # said properly when the pipeline starts
         project, params = folder.resolve().name, "unreadable"
     drop, day = newest_drop(folder), flow_run.scheduled_start_time.strftime("%Y-%m-%d")
-    labels = [project, f"params:{params}"]
+    name, labels = " ".join(filter(None, [project, drop, day])), [project, f"params:{params}"]
     with get_client(sync_client=True) as client:
-        client.update_flow_run(
-            UUID(flow_run.id),
-            name=" ".join(filter(None, [project, drop, day])),
-            tags=sorted({*flow_run.tags, *labels}),
-        )
-    return drop or day, labels
+        client.update_flow_run(UUID(flow_run.id), name=name, tags=sorted({*flow_run.tags, *labels}))
+    return name, drop or day, labels
 
 
 def _as_task(name: str, drop: str, work: Work) -> None:

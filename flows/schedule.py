@@ -21,8 +21,12 @@ from trunkline.pipeline.family import leave_on_sigterm
 from trunkline.pipeline.lock import hold
 
 LOCK = Path(".trunkline/schedule.lock")
-BY_SCHEDULE = "TRUNKLINE_SCHEDULE"
-SETTINGS = {"PREFECT_LOGGING_LEVEL": "WARNING", "PREFECT_RUNNER_POLL_FREQUENCY": "5"}
+BY_SCHEDULE = "TRUNKLINE_SCHEDULE"  # as flows/pipeline.py has it
+SETTINGS = {
+    "PREFECT_RUNNER_POLL_FREQUENCY": "5",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # each run says in a line how it ended; Prefect has the rest
+}
 
 
 class Asked(NamedTuple):

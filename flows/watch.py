@@ -36,8 +36,6 @@ def watch(root: str = ".", settle_seconds: float = SETTLE, promote: bool = False
         if not incoming.waiting:
             return Completed(name="NothingNew", message="no drop has changed since the last run")
         time.sleep(min(1.0, settle_seconds))
-    state: State[Any] = pipeline(root, promote=promote, return_state=True)
-    incoming.answer(answer_of(state))
-    if state.is_completed():
-        state.message = f"{', '.join(names)}: {state.message}"
-    return state
+    ended: State[Any] = pipeline(root, promote=promote, return_state=True)
+    incoming.answer(answer_of(ended))
+    return State(type=ended.type, name=ended.name, message=f"{', '.join(names)}: {ended.message}")
