@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import arun_deployment
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.schedules import Cron, Interval, Schedule
 
@@ -75,15 +77,15 @@ class _Service:
 
     async def run(self) -> int:
         """Serve; return the exit code."""
-        told = asyncio.Event()
+        told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, told.set)
+            asyncio.get_running_loop().add_signal_handler(number, _end, told, number)
         runner = _Runner(name=NAME, limit=1, pause_on_shutdown=False)
+        missed = await _is_missed()
         self._deployment = await runner.aadd_deployment(self._described())
         self._tidy()
-        ended = 128 + signal.SIGTERM if self._asked.once else 0  # a service that is told to end has done its work
         jobs: list[Coroutine[Any, Any, int]] = [
-            _until(told, ended),
+            self._until(told),
             self._serve(runner),
             self._watch_server(),
             self._show(),
@@ -92,6 +94,8 @@ class _Service:
             jobs.append(self._once())
         if self._asked.watch:
             jobs.append(self._watch())
+        if missed and self._when:
+            jobs.append(self._make_up())
         try:
             return await _first_end(jobs, runner)
         except BaseExceptionGroup as faults:
@@ -115,6 +119,10 @@ class _Service:
                 if crash(client, run.id):
                     say(f"{run.name}: had been killed; is marked as crashed")
 
+    async def _until(self, told: asyncio.Future[int]) -> int:
+        number = await told
+        return 128 + number if self._asked.once else 0  # a service that is told to end has done its work
+
     async def _serve(self, runner: Runner) -> int:
         await runner.start()
         raise EnvironmentFault("Prefect's runner has ended; see what it printed above")
@@ -133,7 +141,7 @@ class _Service:
                 say(f"next run   {moment}")
         if self._asked.watch:
             say(f"watching   {self._root / INCOMING}")
-        return await _until(asyncio.Event())
+        return await _for_ever()
 
     async def _next_runs(self) -> Sequence[str]:
         zone, end = ZoneInfo(self._asked.timezone or "UTC"), time.monotonic() + PATIENCE
@@ -153,6 +161,11 @@ class _Service:
         state = await self._run_now("once")
         return code_of(state)
 
+    async def _make_up(self) -> int:
+        say("a run was missed while no schedule was there; it is made up for now")
+        await self._run_now("missed")
+        return await _for_ever()
+
     async def _watch(self) -> int:
         watch = Watch(self._root, self._asked.settle)
         while True:
@@ -171,9 +184,25 @@ class _Service:
         return run.state
 
 
-async def _until(told: asyncio.Event, code: int = 0) -> int:
-    await told.wait()
-    return code
+async def _is_missed() -> bool:
+    """Whether the time of a run came while no schedule was there; Prefect forgets such runs when one starts again."""
+    async with get_client() as client:
+        try:
+            before = await client.read_deployment_by_name(f"trunkline/{NAME}")
+        except ObjectNotFound:
+            return False
+        late = await client.get_scheduled_flow_runs_for_deployments([before.id], datetime.now(UTC))
+    return any(run.auto_scheduled for run in late)
+
+
+async def _for_ever() -> int:
+    never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    return await never
+
+
+def _end(told: asyncio.Future[int], number: int) -> None:
+    if not told.done():
+        told.set_result(number)
 
 
 async def _first_end(jobs: Sequence[Coroutine[Any, Any, int]], runner: Runner) -> int:

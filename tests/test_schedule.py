@@ -1,4 +1,4 @@
-"""Retraining by the clock and by what lands in data/incoming/: runs begin when they should, and nothing stays behind."""
+"""Retraining by the clock and by what lands in data/incoming/: runs begin when they should, nothing stays behind."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import time
 import urllib.request
 from pathlib import Path
 
@@ -230,6 +231,10 @@ def test_a_scheduled_run_happens_by_itself_and_leaves_what_dvc_repro_leaves(sche
     assert service.end() == (0, "")
     for kept in ("dvc.lock", "data", "models", ".dvc/cache"):
         assert contents(by_dvc.root / kept) == contents(scheduled.root / kept)
+    time.sleep(5)  # a run is missed
+    again = Service(scheduled, "--cron", "0 3 1 1 *")
+    until(lambda: any("missed" in run["tags"] for run in again.runs("COMPLETED")), 60)
+    assert again.end() == (0, "")
 
 
 @pytest.mark.slow
