@@ -178,7 +178,7 @@ def test_a_run_beside_another_one_is_called_busy_and_neither_failed_nor_tried_ag
 def test_a_run_that_takes_too_long_is_ended_with_its_stage(flows, finished_project, monkeypatch):
     finished_project.change("epochs: 3", "epochs: 4")
     monkeypatch.setenv("CHEAP_TRAIN", "slow")
-    state = run_flow(flows, finished_project, timeout_hours=4 / 3600)
+    state = run_flow(flows, finished_project, timeout_hours=2.5 / 3600)
     assert (state.is_failed(), state.name) == (True, "TimedOut")
     until(lambda: not alive(psutil.Process().children(recursive=True)[1:]))  # the first is Prefect's server
 
