@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from trunkline.project import load_project
-
-REGISTRY = "trunkline.registry"
+RELEASE = "trunkline.pipeline.release"
 
 
 def promote_if_better(root: Path) -> str:
@@ -17,15 +15,12 @@ def promote_if_better(root: Path) -> str:
         What was decided, and why.
 
     Raises:
-        TrunklineError: The registry cannot be read or written.
+        TrunklineError: The registry cannot be read or written, or another run has begun.
     """
     try:
-        registry = importlib.import_module(REGISTRY)
+        room = importlib.import_module(RELEASE)
     except ModuleNotFoundError as missing:
-        if missing.name != REGISTRY:
+        if missing.name != RELEASE:
             raise
         return "not published: this version of trunkline has no registry"
-    project = load_project(root)
-    registry.publish(root, project)
-    registry.compare_in_service(root, project)
-    return str(registry.promote(root, project))
+    return str(room.release(root))
