@@ -3,7 +3,9 @@
     python flows/pipeline.py        runs it now, with a temporary Prefect server unless PREFECT_API_URL names one
 
 Each stage is a task of its name that ends as Completed, Cached or Failed. A flow that the machine failed (full disk,
-no memory) is tried again, with nothing kept from the failed pass; refused data or params never are.
+no memory) is tried again, with nothing kept from the failed pass; refused data or params never are. A run that ends
+badly has a state named after its reason: BadParams, DataRefused, ArtifactAltered, MachineFault, PromiseBroken,
+TimedOut; or Busy, where another run of the project is going.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from trunkline.pipeline.environment import be_quiet
 from trunkline.pipeline.family import leave_on_sigterm
@@ -44,75 +48,146 @@ if "PREFECT_API_URL" not in os.environ:
         server = TemporaryServer(Path(home))
         os.environ["PREFECT_API_URL"] = server.address
 
-from prefect import flow, get_run_logger, task  # noqa: E402 - Prefect reads its settings when it is imported
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact  # noqa: E402
+from prefect import flow, get_client, get_run_logger, tags, task  # noqa: E402 - it reads its settings when imported
 from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.exceptions import TerminationSignal  # noqa: E402
-from prefect.states import Completed, Failed  # noqa: E402
+from prefect.runtime import flow_run  # noqa: E402
+from prefect.states import Cancelled, Completed, Failed  # noqa: E402
+from prefect.utilities.timeout import timeout  # noqa: E402
+
+sys.path.append(str(Path(__file__).resolve().parent))  # the files beside this one, however it was loaded
+
+from flow_artifacts import Progress, show_decision, show_failure, show_results  # noqa: E402
+from flow_notice import NAMES, TIMED_OUT, say, tell  # noqa: E402
+from flow_remains import crash_killed_runs, noted  # noqa: E402
 
 from trunkline.cli.app import say_why  # noqa: E402
 from trunkline.cli.promotion import decision_lines  # noqa: E402
 from trunkline.cli.screen import Screen, Silent, Viewer, real_stdout  # noqa: E402
-from trunkline.cli.verdict import HEADER, REPORT, read_evaluation, verdict_rows  # noqa: E402
-from trunkline.errors import ArtifactError, DataError, EnvironmentFault, GateError, TrunklineError  # noqa: E402
-from trunkline.files import read_json  # noqa: E402
+from trunkline.errors import BusyError, EnvironmentFault, GateError, TrunklineError  # noqa: E402
+from trunkline.files import sha256  # noqa: E402
 from trunkline.pipeline import Outcome, Work, run_pipeline  # noqa: E402
 from trunkline.pipeline.capture import Show  # noqa: E402
 from trunkline.pipeline.failure import DEBUG, chain_of  # noqa: E402
+from trunkline.pipeline.family import end_with_parent  # noqa: E402
+from trunkline.pipeline.incoming import newest_drop  # noqa: E402
 from trunkline.pipeline.release import release  # noqa: E402
+from trunkline.project import PARAMS, load_project  # noqa: E402
 from trunkline.registry.promote import Decision  # noqa: E402
 
-VALIDATION = Path("reports/validation.json")
 KEPT = "Kept"  # state of a flow that left the model in service as it was
+BY_SCHEDULE = "TRUNKLINE_SCHEDULE"
+"""Environment variable: set where `trunkline schedule` started this process, which then ends with it."""
 
 viewer: ContextVar[Viewer | None] = ContextVar("viewer", default=None)
 """Who looks on beside Prefect: a person who started the flow by hand."""
 
 
-@flow(name="trunkline", persist_result=False)
+class OutOfTime(TimeoutError):
+    """The run took longer than it may."""
+
+
+@flow(name="trunkline", persist_result=False, on_failure=[tell], on_crashed=[tell])
 def pipeline(
     root: str = ".",
     only: str | None = None,
+    promote: bool = False,
     retries: int = 1,
     retry_delay_seconds: float = 10.0,
-    promote: bool = False,
+    timeout_hours: float = 24.0,
 ) -> State[Any]:
     """Bring every output up to date.
 
     Args:
         root: The project's folder; a relative one counts from the repository that this file lies in.
         only: Run this stage alone.
+        promote: Afterwards publish the model, compare it with the one in service and put it there if it may be; the
+            flow ends as Promoted or Kept.
         retries: How often to try again after a fault of the machine (exit code 5).
-        retry_delay_seconds: Wait before that.
-        promote: Then put the model into service if it may be; the flow ends as Promoted or Kept.
+        retry_delay_seconds: Wait before the first of these; each further wait is twice as long.
+        timeout_hours: Time for all of it. What has been trained until then is kept, and the next run goes on from it.
     """
-    folder, left = HERE / root, retries
+    folder = HERE / root
+    if BY_SCHEDULE in os.environ:
+        end_with_parent()
+    crash_killed_runs(folder)
+    name, drop, labels = _name_this_run(folder)
+    waits = [retry_delay_seconds * 2**n for n in range(retries)]
+    with noted(folder, UUID(flow_run.id)), tags(*labels):
+        state = _within(timeout_hours, lambda: _attempts(folder, drop, only, promote, waits))
+    if BY_SCHEDULE in os.environ:
+        say(f"{name}: {state.name}: {state.message}")
+    return state
+
+
+def _within(timeout_hours: float, work: Callable[[], State[Any]]) -> State[Any]:
+    try:
+        with timeout(timeout_hours * 3600, OutOfTime):
+            return work()
+    except OutOfTime:
+        said = (
+            f"the run took longer than its timeout_hours ({timeout_hours:g}); the next one goes on from its checkpoint"
+        )
+        return Failed(name=TIMED_OUT, message=said, data=EnvironmentFault(said))
+
+
+def _attempts(folder: Path, drop: str, only: str | None, promote: bool, waits: list[float]) -> State[Any]:
+    """Run the stages, and again with a fresh view of the files after a fault of the machine."""
     while True:
         try:
-            run_pipeline(folder, _as_task, only)
-            decision = release(folder) if promote else None
+            run_pipeline(folder, lambda name, work: _as_task(name, drop, work), only)
+            decision = release(folder) if promote and not only else None
         except TrunklineError as fault:
-            if fault.code == EnvironmentFault.code and left > 0:
-                left -= 1
-                _tell(f"{fault}\nTrying again in {retry_delay_seconds:g} s")
-                time.sleep(retry_delay_seconds)
+            if fault.code == EnvironmentFault.code and waits:
+                _tell(f"{fault}\nTrying again in {waits[0]:g} s")
+                time.sleep(waits.pop(0))
                 continue
-            _show_failure(folder, fault)
-            return Failed(message=str(fault), data=fault)
-        _show_results(folder)
+            show_failure(folder, fault)
+            return _end(fault)
+        show_results(folder, str(decision) if decision else None)
         return _decided(decision) if decision else Completed(message="up to date")
 
 
-def _as_task(name: str, work: Work) -> None:
+def _end(fault: TrunklineError) -> State[Any]:
+    """Return the state of a run that a fault ended. That another run does the same work is no failure."""
+    if fault.code == BusyError.code:
+        return Cancelled(name=NAMES[fault.code], message=str(fault), data=fault)
+    return Failed(name=NAMES.get(fault.code, "Failed"), message=str(fault), data=fault)
+
+
+def _name_this_run(folder: Path) -> tuple[str, str, list[str]]:
+    """Name the run after project, newest drop and day, and tag it with the project and what its params hash to.
+
+    Returns:
+        The name, the newest drop, and the tags.
+    """
+    try:
+        project, params = load_project(folder).export.name, sha256(folder / PARAMS)[:8]
+    except TrunklineError:  # said properly when the pipeline starts
+        project, params = folder.resolve().name, "unreadable"
+    drop, day = newest_drop(folder), flow_run.scheduled_start_time.strftime("%Y-%m-%d")
+    name, labels = " ".join(filter(None, [project, drop, day])), [project, f"params:{params}"]
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(flow_run.id), name=name, tags=sorted({*flow_run.tags, *labels}))
+    return name, drop or day, labels
+
+
+def _as_task(name: str, drop: str, work: Work) -> None:
     """Do a stage's work inside a Prefect task, in view of whoever looks on."""
 
     def observed(show: Show) -> Outcome:
         done: list[Outcome] = []
 
-        @task(name=name, task_run_name=name, persist_result=False)
+        @task(name=name, task_run_name=f"{name} {drop}", persist_result=False)
         def stage() -> State[Any]:
-            log = get_run_logger()
-            done.append(work(lambda line: _both(log, show, line)))
+            log, progress = get_run_logger(), Progress(name)
+
+            def heard(line: str) -> None:
+                log.info(line)
+                show(line)
+                progress.hear(line)
+
+            done.append(work(heard))
             return _state(done[0])
 
         stage(return_state=True)
@@ -131,11 +206,6 @@ def _tell(text: str) -> None:
         looking_on.say(text)
 
 
-def _both(log: Any, show: Show, line: str) -> None:
-    log.info(line)
-    show(line)
-
-
 def _state(outcome: Outcome) -> State[Any]:
     if outcome.error:
         return Failed(message=str(outcome.error))
@@ -144,34 +214,10 @@ def _state(outcome: Outcome) -> State[Any]:
     return Completed(message=f"ran in {outcome.seconds:.1f} s")
 
 
-def _show_results(folder: Path) -> None:
-    """Put the verdicts and the report into Prefect's artifacts."""
-    evaluation = read_evaluation(folder)
-    if evaluation:
-        lines = [HEADER, tuple("---" for _ in HEADER), *verdict_rows(evaluation)]
-        create_markdown_artifact("\n".join(f"| {' | '.join(line)} |" for line in lines), key="verdicts")
-    if (folder / REPORT).is_file():
-        create_link_artifact((folder / REPORT).resolve().as_uri(), link_text="report.html", key="report")
-
-
 def _decided(decision: Decision) -> State[Any]:
-    """Put the decision on the model into Prefect's artifacts; a model that is kept out is no failure of the flow."""
-    lines = decision_lines(decision)
-    create_markdown_artifact("\n".join(["```", *lines, "```"]), key="promotion")
+    """Return how a flow ends that decided on the model: that one is kept out is no failure of the flow."""
+    show_decision(decision_lines(decision))
     return Completed(name="Promoted" if decision.promoted else KEPT, message=decision.why, data=decision)
-
-
-def _show_failure(folder: Path, fault: TrunklineError) -> None:
-    """Put the rules that refused the data into Prefect's artifacts."""
-    if not isinstance(fault, DataError):
-        return
-    try:
-        findings = read_json(folder / VALIDATION)["findings"]
-    except (ArtifactError, KeyError, TypeError):
-        return
-    if findings:
-        wanted = ("where", "column", "expected", "seen", "count")
-        create_table_artifact([{word: each.get(word) for word in wanted} for each in findings], key="refused-data")
 
 
 def main(words: list[str]) -> int:
@@ -208,7 +254,7 @@ def _decision_of(state: State[Any]) -> Decision | None:
 
 
 def _fault_of(state: State[Any]) -> Exception | None:
-    if not state.is_failed() and not state.is_crashed():
+    if state.is_completed():
         return None
     found = state.result(raise_on_failure=False)
     return found if isinstance(found, Exception) else RuntimeError(state.message or "the flow failed")

@@ -1,7 +1,8 @@
-"""A Prefect server for one run of the flow, where the user has none: it ends with the flow, however that ends.
+"""A Prefect server on this machine, where the user has none: it ends with who started it, however that ends.
 
-Prefect brings one of its own, but that stays behind when the flow is killed, and a Ctrl-C in the terminal ends it
-before the flow, which then waits a minute for it.
+One run of the flow has a bare one; a schedule has one with its dashboard and the services that create runs. Prefect
+brings one of its own, but that stays behind when the flow is killed, and a Ctrl-C in the terminal ends it before the
+flow, which then waits a minute for it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 
@@ -19,21 +21,31 @@ from trunkline.errors import EnvironmentFault
 from trunkline.pipeline.family import end_with_parent
 
 PATIENCE = 120.0  # seconds; 5 on an idle machine
-SETTINGS = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "false"}
+FOR_ONE_RUN = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "false"}
+FOR_A_SCHEDULE = {"PREFECT__SERVER_FINAL": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
 
 class TemporaryServer:
-    """A server that is starting; it is stopped when Python exits, after what was registered later."""
+    """A server that is starting; it is stopped when Python exits, after what was registered later.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        home: Where its database lies.
+        port: On this machine alone; 0 = any that is free.
+        settings: Which of the two forms.
+
+    Raises:
+        EnvironmentFault: The port is taken.
+    """
+
+    def __init__(self, home: Path, port: int = 0, settings: Mapping[str, str] = FOR_ONE_RUN) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self._log = home / "server.log"
-        with socket.create_server(("127.0.0.1", 0)) as listener, open(self._log, "wb") as log:
+        self.log = home / "server.log"
+        with _listen(port) as listener, open(self.log, "wb") as log:
             self.address = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(listener.fileno())],
                 pass_fds=[listener.fileno()],
-                env={**os.environ, **SETTINGS, "PREFECT_HOME": str(home)},
+                env={**os.environ, **settings, "PREFECT_HOME": str(home)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -52,9 +64,14 @@ class TemporaryServer:
             urllib.request.urlopen(f"{self.address}/health", timeout=PATIENCE).close()
         except (OSError, HTTPException) as fault:
             raise EnvironmentFault(
-                f"Prefect's server did not start ({fault}); see {self._log}.\n"
+                f"Prefect's server did not start ({fault}); see {self.log}.\n"
                 f"  `trunkline run` does the same work without it"
             ) from fault
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is gone."""
+        return self._process.poll() is not None
 
     def stop(self) -> None:
         """End the server."""
@@ -64,6 +81,16 @@ class TemporaryServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as fault:
+        raise EnvironmentFault(
+            f"port {port} of this machine cannot be had ({fault.strerror}): something else listens there; give another "
+            f"one with --port, or the address of a Prefect server in PREFECT_API_URL"
+        ) from fault
 
 
 def serve(descriptor: int) -> None:

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from listener import Listener
 
 # A shared machine makes single examples slow: time is no property of the code.
 settings.register_profile("trunkline", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -77,6 +79,17 @@ def finished_project(finished_once: Path, tmp_path: Path) -> CheapProject:
     """A cheap project in which everything is up to date."""
     shutil.copytree(finished_once, tmp_path / "project")
     return CheapProject(tmp_path / "project")
+
+
+@pytest.fixture
+def listener(request):
+    """A web address of somebody who is to be told."""
+    with Listener(getattr(request, "param", 200)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 def make_cheap_project(root: Path) -> CheapProject:

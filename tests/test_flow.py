@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,10 +19,12 @@ import psutil
 import pytest
 from conftest import REPOSITORY, CheapProject, make_cheap_project
 from published import RIGHT, WRONG, make_project, write_export
+from ruamel.yaml import YAML
 from test_pipeline import NAMES, Watcher, alive, until
 
 from trunkline.files import write_json
 from trunkline.pipeline import run_pipeline
+from trunkline.pipeline.lock import hold
 
 # Prefect's own deprecations concern its authors.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -75,7 +78,7 @@ def run_flow(flows: ModuleType, project: CheapProject, **settings: object):
 
 
 def runs_of(state) -> list[tuple[str, str]]:
-    """Return name and state of each task of a flow run, in the order in which they ended."""
+    """Return stage and state of each task of a flow run, in the order in which they ended."""
     from prefect import get_client
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.sorting import TaskRunSort
@@ -83,7 +86,15 @@ def runs_of(state) -> list[tuple[str, str]]:
     wanted = FlowRunFilter(id={"any_": [state.state_details.flow_run_id]})
     with get_client(sync_client=True) as client:
         found = client.read_task_runs(flow_run_filter=wanted, sort=TaskRunSort.END_TIME_DESC)
-    return [(run.name, run.state_name) for run in reversed(found)]
+    assert {run.name.split()[1] for run in found} == {"first"}  # the newest drop
+    return [(run.name.split()[0], run.state_name) for run in reversed(found)]
+
+
+def read_run(state):
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(state.state_details.flow_run_id)
 
 
 def artifact(key: str):
@@ -105,6 +116,9 @@ def test_each_stage_is_a_task_of_its_name_that_ends_as_completed_or_cached(flows
     assert first.is_completed()
     assert sorted(runs_of(first)) == sorted({**dict.fromkeys(NAMES, "Cached"), "train": "Completed"}.items())
     assert sorted(runs_of(run_flow(flows, finished_project))) == sorted(dict.fromkeys(NAMES, "Cached").items())
+    told = read_run(first)
+    assert re.fullmatch(r"model first \d{4}-\d\d-\d\d", told.name)
+    assert {tag[:7] for tag in told.tags} == {"model", "params:"}
 
 
 def test_results_become_artifacts(flows, finished_project):
@@ -118,6 +132,7 @@ def test_results_become_artifacts(flows, finished_project):
     (finished_project.root / "reports/report.html").write_text("report")
     assert run_flow(flows, finished_project).is_completed()
     assert "| b | r2 | 0.4 | 0.5 | +0.1 | - | helped |" in artifact("verdicts")
+    assert json.loads(artifact("tasks")) == [{"task": "b", "kind": None, "failed gates": "none"}]
     assert "report.html" in artifact("report")
 
 
@@ -134,6 +149,14 @@ def test_a_flow_that_promotes_ends_as_promoted_or_as_kept_with_the_reason(flows,
     assert (second.name, second.is_completed()) == ("Kept", True)
     assert second.message.startswith("version 1 stays in service: ")
     assert flows._decision_of(second).champion == 1
+
+
+def test_the_epochs_of_a_stage_are_shown_as_progress(flows, finished_project):
+    stages = finished_project.root / "cheap_stages.py"
+    stages.write_text(stages.read_text().replace('"epoch 1"', '"epoch 1/4  composite +0.1\\nepoch 3/4"'))
+    finished_project.change("epochs: 3", "epochs: 4")
+    assert run_flow(flows, finished_project).is_completed()
+    assert artifact("progress-train") == 75.0
 
 
 def test_refused_data_fails_the_flow_at_once_with_the_rules_that_refused_it(flows, finished_project, monkeypatch):
@@ -158,6 +181,78 @@ def test_a_fault_of_the_machine_is_tried_again_with_a_fresh_view_of_the_files(fl
     monkeypatch.setenv("CHEAP_TRAIN", "")
     assert run_flow(flows, finished_project).is_completed()
     assert (finished_project.root / "models/shared/weights").read_text() == "epochs 4"
+
+
+def test_a_run_beside_another_one_is_called_busy_and_neither_failed_nor_tried_again(flows, finished_project):
+    with hold(finished_project.root):
+        state = run_flow(flows, finished_project, retries=3)
+    assert (state.name, state.is_failed()) == ("Busy", False)
+    assert "kill" in state.message
+    assert read_run(state).run_count == 1
+    assert not (finished_project.root / ".trunkline/runs").exists()
+
+
+def test_a_run_that_takes_too_long_is_ended_with_its_stage(flows, finished_project, monkeypatch):
+    finished_project.change("epochs: 3", "epochs: 4")
+    monkeypatch.setenv("CHEAP_TRAIN", "slow")
+    state = run_flow(flows, finished_project, timeout_hours=2.5 / 3600)
+    assert (state.is_failed(), state.name) == (True, "TimedOut")
+    until(lambda: not alive(psutil.Process().children(recursive=True)[1:]))  # the first is Prefect's server
+
+
+def test_a_run_whose_process_was_killed_is_marked_as_crashed_by_the_next(flows, finished_project):
+    from prefect import get_client
+    from prefect.states import Running
+
+    with get_client(sync_client=True) as client:
+        killed = client.create_flow_run(flows.pipeline, state=Running())
+    write_json(finished_project.root / f".trunkline/flows/{killed.id}.json", {"pid": os.getpid(), "started": 1.0})
+    assert run_flow(flows, finished_project).is_completed()
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(killed.id).state.is_crashed()
+    assert not [*(finished_project.root / ".trunkline/flows").iterdir()]
+
+
+@pytest.mark.parametrize("listener", [500], indirect=True)
+def test_a_failure_is_told_to_a_webhook_and_a_block_and_stays_what_it_is(
+    flows, finished_project, listener, monkeypatch
+):
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
+    body = {"subject": "{{subject}}", "body": "{{body}}"}
+    block = CustomWebhookNotificationBlock(name="test", url=listener.address, json_data=body, allow_private_urls=True)
+    block.save("ops", overwrite=True)
+    finished_project.change("epochs: 3", "epochs: 4")
+    params = finished_project.root / "params.yaml"
+    params.write_text(f"{params.read_text()}notify: {{webhook: '{listener.address}'}}\n")
+    monkeypatch.setenv("TRUNKLINE_BLOCK", "custom-webhook/ops")
+    monkeypatch.setenv("CHEAP_TRAIN", "fail:GateError")
+    state = run_flow(flows, finished_project)
+    assert (state.name, state.message) == ("PromiseBroken", "train: GateError was asked for")
+    webhook, mail = listener.heard
+    assert (webhook["project"], webhook["stage"], webhook["code"]) == ("model", "train", 6)
+    assert webhook["message"] == "train: GateError was asked for"
+    assert mail == {"subject": "model: train failed (exit code 6)", "body": "train: GateError was asked for"}
+
+
+def test_the_deployments_of_prefect_yaml_can_be_loaded_and_take_their_parameters(flows):
+    from prefect.flows import load_flow_from_entrypoint
+
+    declared = YAML(typ="safe").load(REPOSITORY / "prefect.yaml")
+    assert {each["name"] for each in declared["deployments"]} == {"monthly", "watch"}
+    for each in declared["deployments"]:
+        found = load_flow_from_entrypoint(str(REPOSITORY / each["entrypoint"]))
+        assert found.validate_parameters(each["parameters"])
+        assert each["concurrency_limit"]["limit"] == 1
+
+
+def test_the_watching_flow_runs_the_pipeline_once_for_what_has_landed(flows, finished_project):
+    from prefect.flows import load_flow_from_entrypoint
+
+    watch = load_flow_from_entrypoint(f"{REPOSITORY}/flows/watch.py:watch")
+    root = str(finished_project.root)
+    assert watch(root, settle_seconds=0, return_state=True).message == "first.csv: up to date"
+    assert watch(root, settle_seconds=0, return_state=True).name == "NothingNew"
 
 
 def test_all_three_ways_leave_the_same_lock_the_same_files_and_the_same_cache(flows, cheap_project, tmp_path):

@@ -24,6 +24,7 @@ from trunkline.evaluation.gates import gate_problems
 from trunkline.export.declarations import Export
 from trunkline.monitoring.declarations import DriftWatch
 from trunkline.nets.declarations import BEST_TRUNK, MEASURES, HardSharing, MLPTrunk, Sharing, Trunk
+from trunkline.notify import Notify
 from trunkline.registry.declarations import Promotion
 from trunkline.tasks import Task
 from trunkline.tasks.given import given_problems
@@ -72,6 +73,7 @@ class Project(Declared):
     )
     export: Export = Field(Export(), description="The file that leaves the pipeline.")
     promotion: Promotion = Field(Promotion(), description="When a new model takes over from the one in service.")
+    notify: Notify = Field(Notify(), description="Who is told when a run of the flow fails. No stage reads it.")
 
     @model_validator(mode="before")
     @classmethod

@@ -28,6 +28,7 @@ from trunkline.cli.project_folder import find_project
 from trunkline.cli.promote import promote, rollback
 from trunkline.cli.report import report
 from trunkline.cli.run import run
+from trunkline.cli.schedule import schedule
 from trunkline.cli.schema import schema
 from trunkline.cli.serve import serve
 from trunkline.cli.stage import stage
@@ -63,6 +64,7 @@ EXAMPLES: dict[Callable[..., int], str] = {
     verify: "trunkline verify",
     gc: "trunkline gc --keep 5 --dry-run",
     doctor: "trunkline doctor --cache",
+    schedule: 'trunkline schedule --cron "0 3 1 * *" --timezone Europe/Berlin',
     schema: "trunkline schema > docs/params.schema.json",
     stage: "trunkline stage baseline --task arr15",
 }

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 INPUT_TYPES = {"numeric": NUMBER, "categorical": TEXT, "timestamp": MOMENT}
 LABEL_TYPES = {"truth": TRUTH, "words": TEXT, "number": NUMBER}
 NOT_DROPS = ("README.md",)
+UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload")
+"""How names end under which programs keep a file that they are still writing."""
 
 
 class Need(NamedTuple):
@@ -75,13 +77,13 @@ def needs(data: Data, columns: Mapping[str, Column], tasks: Mapping[str, Task], 
 
 
 def find_drops(incoming: Path) -> list[Path]:
-    """List the drops in the order of their names; hidden files, *.tmp and README.md are none.
+    """List the drops in the order of their names; hidden and unfinished files and README.md are none.
 
     Raises:
         DataError: There is none, or a name that is not UTF-8.
     """
     places = incoming.iterdir() if incoming.is_dir() else ()
-    paths = [path for path in places if not path.name.startswith(".") and path.suffix != ".tmp"]
+    paths = [path for path in places if not path.name.startswith(".") and path.suffix not in UNFINISHED]
     drops = sorted((path for path in paths if path.name not in NOT_DROPS), key=lambda path: path.name)
     if not drops:
         raise DataError(

@@ -43,21 +43,25 @@ def this_command() -> str:
 
 
 @contextlib.contextmanager
-def hold(root: Path) -> Iterator[None]:
+def hold(root: Path, lock: Path = LOCK) -> Iterator[None]:
     """Hold the lock of the project at `root`, or raise at once.
+
+    Args:
+        root: The project's folder.
+        lock: Which lock; a schedule has one of its own beside that of the run.
 
     Raises:
         BusyError: Another process holds it; the message names it.
         EnvironmentFault: The lock file cannot be written.
     """
-    path = root / LOCK
+    path = root / lock
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as fault:
         raise EnvironmentFault(f"{path}: cannot be written ({fault.strerror}); fix the permission") from fault
     try:
-        _acquire(handle, root)
+        _acquire(handle, root, lock)
         try:
             me = Holder(os.getpid(), psutil.Process().create_time(), this_command())
             os.ftruncate(handle, 0)
@@ -69,11 +73,11 @@ def hold(root: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _acquire(handle: int, root: Path) -> None:
+def _acquire(handle: int, root: Path, lock: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise busy(holder(root)) from None
+        raise busy(holder(root, lock)) from None
 
 
 def busy(who: Holder | None) -> BusyError:
@@ -86,10 +90,10 @@ def busy(who: Holder | None) -> BusyError:
     )
 
 
-def holder(root: Path) -> Holder | None:
+def holder(root: Path, lock: Path = LOCK) -> Holder | None:
     """Return the process that holds the lock, None where nobody does."""
     try:
-        who = Holder(**json.loads((root / LOCK).read_text(encoding="utf-8")))
+        who = Holder(**json.loads((root / lock).read_text(encoding="utf-8")))
         return who if psutil.Process(who.pid).create_time() == who.started else None
     except (OSError, ValueError, TypeError, psutil.Error):
         return None

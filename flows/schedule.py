@@ -1,0 +1,88 @@
+"""What `trunkline schedule` becomes: serves the pipeline on this machine, by the clock or when data arrives.
+
+Prefect's server (SQLite under .trunkline/prefect/, or PREFECT_HOME) creates the runs, a runner of Prefect's starts
+them, each in a process of its own, one at a time. PREFECT_API_URL names another server to use instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from temporary_server import FOR_A_SCHEDULE, TemporaryServer
+
+from trunkline.cli.app import say_why
+from trunkline.pipeline.environment import be_quiet
+from trunkline.pipeline.family import leave_on_sigterm
+from trunkline.pipeline.lock import hold
+
+LOCK = Path(".trunkline/schedule.lock")
+BY_SCHEDULE = "TRUNKLINE_SCHEDULE"  # as flows/pipeline.py has it
+SETTINGS = {
+    "PREFECT_RUNNER_POLL_FREQUENCY": "5",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # each run says in a line how it ended; Prefect has the rest
+}
+
+
+class Asked(NamedTuple):
+    """What the user asked for."""
+
+    root: str
+    cron: str | None
+    timezone: str | None
+    every: float | None
+    watch: bool
+    settle: float
+    once: bool
+    promote: bool
+    port: int
+
+
+def main(asked: Asked) -> int:
+    """Serve until told to end, or with `once` until one run has ended.
+
+    Returns:
+        The exit code: that of the run with `once`, else 0.
+
+    Raises:
+        ParamsError: The cron line or the time zone is none.
+        EnvironmentFault: The server did not start, or is gone.
+        BusyError: The project has a schedule already.
+    """
+    be_quiet()
+    os.environ |= {**SETTINGS, **os.environ, BY_SCHEDULE: "1"}
+    root = Path(asked.root)
+    with hold(root, LOCK):
+        server = _server(root, asked.port)
+        from flow_service import serve  # Prefect reads its settings when it is imported; the server starts meanwhile
+
+        return serve(asked, server)
+
+
+def _server(root: Path, port: int) -> TemporaryServer | None:
+    if "PREFECT_API_URL" in os.environ:
+        return None
+    home = Path(os.environ.setdefault("PREFECT_HOME", str(root / ".trunkline" / "prefect")))
+    server = TemporaryServer(home, port, FOR_A_SCHEDULE)
+    os.environ["PREFECT_API_URL"] = server.address
+    return server
+
+
+if __name__ == "__main__":
+    leave_on_sigterm()
+    try:
+        code = main(Asked(**json.loads(sys.argv[1])))
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    except Exception as error:
+        code = say_why(error)
+    finally:
+        # The server is stopped when Python exits; nothing may interrupt that.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
