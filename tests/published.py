@@ -105,7 +105,8 @@ def write_export(root: Path, weights: tuple[float, float] = RIGHT, gates: Any = 
     (folder / "card.json").write_text(json.dumps(card))
     (folder / "MODEL_CARD.md").write_text("A tiny model.\n")
     pq.write_table(pa.table({"x": [1.0]}), folder / "sample.parquet")
-    seal(folder, ["model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet"])
+    (folder / "reference.json").write_text("{}\n")
+    seal(folder, ["model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet", "reference.json"])
     (root / "reports").mkdir(exist_ok=True)
     (root / "reports/evaluation.json").write_text(json.dumps(evaluation))
     return path

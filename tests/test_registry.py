@@ -50,7 +50,8 @@ def test_a_version_holds_the_export_its_scores_and_its_origin(project, tmp_path)
     (tmp_path / "dvc.lock").write_text("stages: {}\n")
     assert publish(tmp_path, project, "abc+") == 1
     folder = shelf(tmp_path).path(1)
-    names = {"model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet", "evaluation.json", "entry.json"}
+    exported = {"model.onnx", "card.json", "MODEL_CARD.md", "sample.parquet", "reference.json"}
+    names = exported | {"evaluation.json", "entry.json"}
     assert {path.name for path in folder.iterdir()} == names | {"params.yaml", "dvc.lock", "manifest.json"}
     origin = read_json(folder / "entry.json")["created_from"]
     assert (origin["revision"], origin["dirty"]) == ("abc", True)

@@ -39,7 +39,7 @@ def publish(root: Path, project: Wanted, revision: str | None = None) -> int:
         EnvironmentFault: The disk is full or the folder cannot be written; nothing was published.
     """
     registry = Registry(root, project.export.name)
-    sealed: Sealed = check_seal(root / EXPORT)["files"]
+    sealed: Sealed = check_seal(root / EXPORT, EXPORTED)["files"]
     sources = _sources(root)
     registry.sweep()
     newest = max(registry.versions(), default=0)
