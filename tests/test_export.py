@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 from pathlib import Path
@@ -240,11 +241,23 @@ def test_scores_that_the_file_does_not_reach_stop_the_export(exported: Path, tmp
     root = tmp_path / "copy"
     shutil.rmtree(root / "models" / "export")
     evaluation = read_json(root / "reports" / "evaluation.json")
-    evaluation["tasks"]["churn"]["exported"]["roc_auc"] += 0.001
+    evaluation["tasks"]["churn"]["exported"]["log_loss"] += 0.001
     write_json(root / "reports" / "evaluation.json", evaluation)
-    with pytest.raises(GateError, match=r"task 'churn': the ONNX file scores roc_auc"):
+    with pytest.raises(GateError, match=r"task 'churn': the ONNX file scores log_loss"):
         stages.export(root, load_project(root))
     assert not (root / "models" / "export").exists()
+
+
+def test_a_row_at_a_tie_stops_no_export(exported: Path) -> None:
+    tasks = {"churn": load_project(exported).tasks["churn"]}
+    states = {"churn": read_json(exported / "models" / "shared" / "run.json")["tasks"]["churn"]}
+    labels, found = {"churn": np.array([0.0, 1.0] * 91)}, np.linspace(0.1, 0.9, 182)[:, None]
+    score = tasks["churn"].scores(labels["churn"], found, states["churn"])["roc_auc"]
+    found[90:92] = found[91:89:-1]  # two neighbours, in the file the other way round
+    for reported, refused in ((score, False), (score + 0.02, True)):
+        evaluation = {"tasks": {"churn": {"exported": {"roc_auc": reported}}}}
+        with pytest.raises(GateError, match="roc_auc") if refused else contextlib.nullcontext():
+            check_scores({"churn.probability": found}, labels, tasks, states, evaluation)
 
 
 def test_a_task_without_a_test_label_has_no_score_that_the_file_must_reach(exported: Path) -> None:

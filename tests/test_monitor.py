@@ -47,8 +47,33 @@ def table(path: Path) -> list[dict[str, str]]:
 def watch_of(arm: Arm, monitor: Monitor, selection: Rows, seeds: int, said: list[str]) -> tuple[AffinityMeter, Watch]:
     meter = AffinityMeter(list(arm.states), seeds, monitor)
     recipe = arm.training
-    watched = Watched(arm.states, arm.weights, arm.balance.kind, recipe.normalize, recipe.epochs, seeds)
+    watched = Watched(
+        arm.states, arm.weights, arm.balance.kind, recipe.normalize, recipe.epochs, seeds,
+        trained=list(arm.states.values()), begins=dict.fromkeys(arm.states, 0.0),
+    )  # fmt: skip
     return meter, Watch(watched, monitor, selection, meter, said.append)
+
+
+def test_what_a_setting_does_on_purpose_is_no_alarm() -> None:
+    """Of three tasks without skill one is auxiliary, and one is learned from the second half of the steps on only."""
+    states = {name: {"kind": "regression", "outputs": 1, "bias": [0.0], "constant_loss": 1.0, "loss": "squared",
+                     "spread": 1.0, "center": 0.0, "clip": None} for name in TASKS}  # fmt: skip
+    nothing = torch.zeros(8, 0)
+    rows = Rows(np.zeros((8, 1), np.float32), np.zeros((8, 0), np.int32), torch.randn(8, 3), nothing, nothing)
+    watched = Watched(
+        states, dict.fromkeys(TASKS, 1.0), "equal", "constant", 10, 1,
+        trained=list(states.values()), begins={"a": 0.0, "b": 0.0, "c": 0.5}, auxiliary=("b",),
+    )  # fmt: skip
+    said: list[str] = []
+    watch = Watch(watched, Monitor(), rows, None, said.append)
+    poor = {f"validation.{name}": 9.0 for name in TASKS}
+    watch.alarms.take(1, list(watch._of_epoch(4, {0: torch.full((4, 3), 9.0, dtype=torch.float64)}, {0: []})))
+    assert [("'a'" in line, "'c'" in line) for line in said if "skill" in line] == [(True, False), (False, False)]
+    watch.alarms.take(2, list(watch._of_epoch(7, {0: torch.full((7, 3), 9.0, dtype=torch.float64)}, {0: []})))
+    assert any("'c'" in line for line in said)
+    said.clear()
+    watch.end(3, [[poor]], [1])
+    assert said and not any("'b'" in line for line in said)
 
 
 # --- looks ------------------------------------------------------------------------------------------------

@@ -249,3 +249,15 @@ def test_high_quality_decides_the_trunk_and_leaves_its_measures() -> None:
     assert parse_project({**SMALLEST, "quality": "standard"}).trunk.kind == "mlp"
     with pytest.raises(ParamsError, match=r"mmoe cannot be built over trunk\.kind: tabm"):
         parse_project({**SMALLEST, "quality": "high", "sharing": {"kind": "mmoe"}})
+
+
+def test_high_quality_hides_no_fault_of_the_trunk() -> None:
+    for trunk, words in (({"widht": 32}, "widht"), (5, "trunk"), ("mlp", "trunk")):
+        with pytest.raises(ParamsError, match=words):
+            parse_project({**SMALLEST, "quality": "high", "trunk": trunk})
+
+
+def test_a_rule_for_all_tasks_names_the_one_that_suits_where_it_does_not() -> None:
+    tasks = {"churn": SMALLEST["tasks"]["churn"], "visits": {"kind": "count", "target": "visits"}}
+    with pytest.raises(ParamsError, match="for visits choose equal under"):
+        parse_project({**SMALLEST, "tasks": tasks, "rebalance": {"kind": "class_weights"}})

@@ -408,6 +408,12 @@ def test_the_step_size_starts_anew_where_all_tasks_begin(tmp_path: Path) -> None
 # --- what may be declared ---------------------------------------------------------------------------------
 
 
+def test_a_step_at_least_is_left_for_all_tasks() -> None:
+    law = rule({"kind": "pretrain_then_joint", "tasks": ["a"], "share": 0.95})
+    assert [law.learned(When(0, 1, step, 10)) for step in (8, 9)] == [["a"], None]
+    assert (law.begins("a"), law.begins("b"), rule({"kind": "shuffle"}).begins("b")) == (0.0, 0.95, 0.0)
+
+
 def test_an_arm_of_other_tasks_follows_the_same_rule() -> None:
     law = rule({"kind": "pretrain_then_joint", "tasks": ["a", "b"]})
     assert law.restricted(["b", "c"]).tasks == ["b"]

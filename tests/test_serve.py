@@ -391,9 +391,9 @@ def test_damaged_binary_data_is_refused(service, body, length, sentence):
     [
         (packed(question()), {"Content_Encoding": "br"}, 415),
         (packed(question()), {"Content_Encoding": "gzip"}, 400),
-        (gzip.compress(packed(question()))[:-9], {"Content_Encoding": "gzip"}, 400),
-        (gzip.compress(packed(question())) + b"more", {"Content_Encoding": "gzip"}, 400),
-        (gzip.compress(b" " * (1 << 27)), {"Content_Encoding": "gzip"}, 413),
+        (gzip.compress(packed(question()), mtime=0)[:-9], {"Content_Encoding": "gzip"}, 400),
+        (gzip.compress(packed(question()), mtime=0) + b"more", {"Content_Encoding": "gzip"}, 400),
+        (gzip.compress(b" " * (1 << 27), mtime=0), {"Content_Encoding": "gzip"}, 413),
         (packed(question()), {"Inference_Header_Content_Length": "ten"}, 400),
         (packed(question()), {"Inference_Header_Content_Length": "-1"}, 400),
         (packed(question()), {"Host": "evil.example"}, 403),

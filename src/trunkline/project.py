@@ -23,7 +23,7 @@ from trunkline.evaluation.declarations import Evaluation
 from trunkline.evaluation.gates import gate_problems
 from trunkline.export.declarations import Export
 from trunkline.monitoring.declarations import DriftWatch
-from trunkline.nets.declarations import BEST_TRUNK, MEASURES, HardSharing, MLPTrunk, Sharing, Trunk
+from trunkline.nets.declarations import BEST_TRUNK, HardSharing, MLPTrunk, Sharing, Trunk
 from trunkline.notify import Notify
 from trunkline.registry.declarations import Promotion
 from trunkline.tasks import Task
@@ -79,11 +79,11 @@ class Project(Declared):
     @classmethod
     def _best_trunk(cls, content: Any) -> Any:
         """Let `quality: high` decide the trunk's kind and numbers; its measures stay as declared."""
-        if not isinstance(content, dict) or content.get("quality") != "high":
+        declared = content.get("trunk") or {} if isinstance(content, dict) else None
+        if not isinstance(declared, dict) or content.get("quality") != "high":
             return content
-        declared = content.get("trunk") or {}
-        measures = {key: declared[key] for key in MEASURES if key in declared}
-        return {**content, "trunk": {**BEST_TRUNK, **measures}}
+        rest = {key: value for key, value in declared.items() if key not in ("kind", "numbers")}
+        return {**content, "trunk": {**BEST_TRUNK, **rest}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Project:

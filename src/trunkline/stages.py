@@ -237,9 +237,18 @@ def _drift(trained: Trained, encoded: Encoded, project: Project, root: Path) -> 
 
 
 def _histories(root: Path, tasks: Iterable[str]) -> dict[str, str]:
-    """Return the text of history.tsv of the shared arm, under "shared", and of each task's own, under its name."""
-    arms = {"shared": SHARED} | {task: ALONE / task for task in tasks}
-    return {name: read_text(root / folder / "history.tsv") for name, folder in arms.items()}
+    """Return the text of history.tsv of the shared arm, under "shared", and of each task's own, under its name.
+
+    A yes or no that is given another is learned as such by the shared model, and alone as one with the other: losses of
+    two sorts on other rows. The columns of the second get another name, so that nobody compares them.
+    """
+    texts = {"shared": read_text(root / SHARED / "history.tsv")}
+    states = read_json(root / SHARED / "run.json")["tasks"]
+    for task in tasks:
+        header, rest = read_text(root / ALONE / task / "history.tsv").split("\n", 1)
+        given = states[task].get("given", {}).get("conditional") if states[task]["kind"] == "binary" else None
+        texts[task] = "\n".join([header.replace(f".{task}", f".{task} (joint)") if given == "masked" else header, rest])
+    return texts
 
 
 def _recipe(project: Project) -> Recipe:

@@ -8,7 +8,4 @@ from trunkline.nets.trunks import MLPTrunk, Trunk, read_trunk
 BEST_TRUNK = {"kind": "tabm", "copies": 4, "numbers": {"kind": "piecewise"}}
 """Of `quality: high`: what `make bench-quality` shows best."""
 
-MEASURES = ("size", "width", "depth", "embedding", "dropout")
-"""What every kind of trunk takes."""
-
-__all__ = ["BEST_TRUNK", "MEASURES", "HardSharing", "MLPTrunk", "Sharing", "Trunk", "read_sharing", "read_trunk"]
+__all__ = ["BEST_TRUNK", "HardSharing", "MLPTrunk", "Sharing", "Trunk", "read_sharing", "read_trunk"]

@@ -27,7 +27,8 @@ def refuse_missing_sections(root: Path) -> None:
     if not isinstance(stages, dict) or not isinstance(written, dict):
         return  # others say what is wrong with that
     lacking = dict.fromkeys(key for key in _listed(stages) if not _holds(written, key.split(".")))
-    known = {key: default for key in lacking if (default := _default(key)) is not None}
+    whole = [key for key in lacking if key.partition(".")[0] not in lacking or "." not in key]
+    known = {key: default for key in whole if (default := _default(key)) is not None}
     if known:
         lines = "".join(f"\n  {_as_yaml(key, default)}" for key, default in known.items())
         raise ParamsError(

@@ -12,6 +12,8 @@ from torch.nn import functional
 from trunkline.tasks._head import Correction, Head, copies_of
 from trunkline.tasks.base import Array, TaskState
 
+LEAST = 1e-7  # distance of two quantiles; at 0 its logarithm has no slope
+
 
 def in_order(outputs: Tensor, middle: int) -> Tensor:
     """Return quantiles [..., quantiles] that never fall: each is its inner neighbour plus or minus a distance.
@@ -32,7 +34,7 @@ def in_order(outputs: Tensor, middle: int) -> Tensor:
 def apart(quantiles: Tensor, middle: int) -> Tensor:
     """Return the outputs of which `in_order` makes these quantiles, [..., quantiles] both."""
     found = list(quantiles.unbind(-1))
-    distances = [upper - lower for lower, upper in pairwise(found)]
+    distances = [(upper - lower).clamp(min=LEAST) for lower, upper in pairwise(found)]
     # The inverse of softplus, in the form that does not overflow.
     raw = [distance + torch.log(-torch.expm1(-distance)) for distance in distances]
     return torch.stack([*raw[:middle], found[middle], *raw[middle:]], dim=-1)

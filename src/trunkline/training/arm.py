@@ -48,7 +48,7 @@ from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_devi
 from trunkline.training.monitoring.watch import Watch, Watched
 from trunkline.training.precision import slow_bfloat16
 from trunkline.training.processes import ALONE, Processes
-from trunkline.training.rebalanced import Plan, network_states, row_weights
+from trunkline.training.rebalanced import Plan, loss_states, network_states, row_weights
 from trunkline.training.sampling import Sampling, Shuffle
 
 
@@ -367,7 +367,12 @@ def _run(fitted: Fitted) -> dict[str, object]:
 
 def _watched(arm: Arm) -> Watched:
     recipe = arm.training
-    return Watched(arm.states, arm.weights, arm.balance.kind, recipe.normalize, recipe.epochs, recipe.seeds)
+    return Watched(
+        arm.states, arm.weights, arm.balance.kind, recipe.normalize, recipe.epochs, recipe.seeds,
+        trained=loss_states(arm.states, arm.plans),
+        begins={name: arm.sampling.begins(name) for name in arm.states},
+        auxiliary=tuple(arm.fadings),
+    )  # fmt: skip
 
 
 def _expected(arm: Arm, monitor: Monitor) -> Monitor:

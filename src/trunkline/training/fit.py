@@ -292,7 +292,8 @@ class _Trainer:
             outputs = divided.all if divided else self._outputs(learner.network, part)
             sums, counts = self.losses.sums(outputs.float(), part.targets, part.weights)
             found = sums / counts.clamp(min=1)
-            price = self.penalties(learner.network.combined(outputs.float()), part, places)
+            seen = learner.network.combined(outputs.float()) if self.arm.penalties else outputs.float()
+            price = self.penalties(seen, part, places)
             keep_weights(learner, found)
             moment = Moment(step, self.seeds if self.together else [self.seeds[places]])
             if self.divided and divided:

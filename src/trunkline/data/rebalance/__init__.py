@@ -95,7 +95,7 @@ def kinds_for(task: Task) -> str:
     """Return the kinds of rule that suit a task, as a sentence lists them."""
     rules: tuple[type[BaseRule], ...] = get_args(get_args(Rule)[0])
     words = [get_args(rule.model_fields["kind"].annotation)[0] for rule in rules if rule.is_for(task.kind)]
-    return f"{', '.join(words[:-1])} or {words[-1]}"
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
 
 def plan(task: Task, *labels: pa.Array | pa.ChunkedArray, rule: Rule | None = None) -> Plan:

@@ -11,7 +11,7 @@ gates.tsv       of a form with gates, per seed, stretch of epochs, level, task a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,14 @@ class Watched:
     normalize: str
     epochs: int
     seeds: int
+    trained: list[TaskState]
+    """The states as the training's losses read them: normalised by the constant of the rule that rebalances."""
+
+    begins: dict[str, float]
+    """Per task the share of the steps before it is learned at all."""
+
+    auxiliary: Collection[str] = ()
+    """Tasks whose say falls on purpose, and whose end nobody judges."""
 
 
 class Watch:
@@ -71,7 +79,7 @@ class Watch:
         self.tasks, self.bounds = list(arm.states), monitor.alarms
         states = list(arm.states.values())
         # A loss as trained, times this, is a share of the constant's.
-        units = [loss_scale(state, "constant") / loss_scale(state, arm.normalize) for state in states]
+        units = [loss_scale(state, "constant") / loss_scale(state, arm.normalize) for state in arm.trained]
         self.units = torch.tensor(units, dtype=torch.float64)
         self.declared = torch.tensor([arm.weights[name] for name in arm.states], dtype=torch.float64)
         self.constants = constant_losses(states, selection.targets)
@@ -105,9 +113,15 @@ class Watch:
             yield from rules.unlabelled(self.tasks, self.without, bounds.unlabelled)
         recent = mean(self.recent)
         if len(self.recent) == WINDOW and bounds.norm_ratio is not None:
-            yield from rules.drowned(self.tasks, recent, bounds.norm_ratio, self.arm.balance, self.arm.normalize)
+            drowned = rules.drowned(self.tasks, recent, bounds.norm_ratio, self.arm.balance, self.arm.normalize)
+            yield from self._of_main(drowned)
         if len(self.recent) == WINDOW and bounds.weight is not None:
-            yield from rules.starved(self.tasks, recent, self.declared, bounds.weight, self.arm.balance)
+            starved = rules.starved(self.tasks, recent, self.declared, bounds.weight, self.arm.balance)
+            yield from self._of_main(starved)
+
+    def _of_main(self, found: Iterator[Seen]) -> Iterator[Seen]:
+        """Yield what is no surprise of an auxiliary task for the others only."""
+        return (seen for seen in found if seen.task not in self.arm.auxiliary)
 
     def end_epoch(self, step: int, networks: Sequence[Network], histories: Sequence[History]) -> None:
         """Look at validation losses, conflicts and gates after an epoch.
@@ -129,14 +143,21 @@ class Watch:
         bounds = self.bounds
         if bounds.skill is not None:
             last = self._of_seeds({seed: curve[-1] for seed, curve in curves.items()})
-            yield from rules.not_learning(self.tasks, 1 - last / self.constants, bounds.skill, epoch, self.arm.epochs)
+            skill = 1 - last / self.constants
+            skill[:, [not self._is_late(name, epoch) for name in self.tasks]] = torch.nan
+            yield from rules.not_learning(self.tasks, skill, bounds.skill, epoch, self.arm.epochs)
         if bounds.cosine is not None and self.meter is not None:
             yield from rules.conflicts(self.tasks, self.meter.series["cosine"], bounds.cosine)
         for seed, curve in curves.items():
             if bounds.rise is not None:
-                yield from rules.rising(self.tasks, curve, seed, bounds.rise)
+                yield from self._of_main(rules.rising(self.tasks, curve, seed, bounds.rise))
             if bounds.gate_load is not None:
                 yield from rules.collapsed(reports[seed], seed, bounds.gate_load)
+
+    def _is_late(self, name: str, epoch: int) -> bool:
+        """Return whether a task has been learned for so long that it must have skill."""
+        begins = self.arm.begins[name]
+        return epoch >= (begins + rules.BUDGET * (1 - begins)) * self.arm.epochs
 
     def end(self, step: int, histories: Sequence[History], kept: Sequence[int]) -> None:
         """Look at the skill of the weights that are kept.
@@ -151,7 +172,8 @@ class Watch:
                 seed: self._validation(history)[kept[seed] - 1] for seed, history in enumerate(histories) if kept[seed]
             }
             skill = 1 - self._of_seeds(last) / self.constants
-            self.alarms.take(step, list(rules.without_skill(self.tasks, skill, self.bounds.skill)))
+            found = rules.without_skill(self.tasks, skill, self.bounds.skill)
+            self.alarms.take(step, list(self._of_main(found)))
 
     def _validation(self, history: History) -> Tensor:
         """Return a seed's losses on the validation rows [epochs, tasks]."""

@@ -25,6 +25,10 @@ class BaseSampling(Declared):
         """
         raise NotImplementedError
 
+    def begins(self, task: str) -> float:
+        """Return the share of the steps before a task is learned at all."""
+        return 0.0
+
     def names(self) -> Collection[str]:
         """Return the tasks that the rule names."""
         return ()

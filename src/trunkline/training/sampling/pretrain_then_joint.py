@@ -46,8 +46,12 @@ class PretrainThenJoint(TaskLaw):
         return (0, joint) if step < joint else (joint, steps)
 
     def _first(self, steps: int) -> int:
-        """Return how many steps the first part has."""
-        return math.ceil(self.share * steps)
+        """Return how many steps the first part has; one at least is left for the second."""
+        return min(math.ceil(self.share * steps), steps - 1)
+
+    def begins(self, task: str) -> float:
+        """Return the share of the steps before a task is learned at all."""
+        return 0.0 if task in self.tasks else self.share
 
     def shares(self, tables: Sequence[Table], when: When) -> Array:
         """Return the probability of each table."""
