@@ -80,5 +80,6 @@ def _table(rows: int) -> pa.Table:
             "cancelled": pa.array(cancelled),
         }
         | {name: pa.array(values, mask=cancelled) for name, values in known.items()}
+        | {"drop": pa.array(["made up"] * rows)}
         | {"side": pa.array(chance.choice(list(SHARES), rows, p=list(SHARES.values())))}
     )

@@ -30,11 +30,13 @@ from trunkline.monitoring.in_use import model_in_service
 from trunkline.monitoring.new_rows import drift_of
 from trunkline.monitoring.profiles import Numbers, Words, bin_edges, from_json, to_json
 from trunkline.monitoring.reference import read_reference
+from trunkline.monitoring.rows_of_drops import Scored, by_drop
 from trunkline.monitoring.series import of_column, profile, rounded
 from trunkline.monitoring.targets import read_target
 from trunkline.project import Project, load_project, parse_project
 from trunkline.serving.feeds import Input, build_feeds
 from trunkline.serving.session import open_model
+from trunkline.tasks import RegressionTask
 
 SOFT = DriftWatch(psi=0.25, jensen_shannon=0.2, l_infinity=0.05, missing=0.05, unseen=0.02)
 CHANCE = np.random.default_rng(7)
@@ -428,3 +430,14 @@ def test_every_task_has_its_labels_and_its_scores_drawn_over_the_drops_and_no_wo
 
 def test_without_a_record_there_is_no_section():
     assert drift_view({}) is None and drift_view(None) is None
+
+
+@pytest.mark.parametrize(("fresh", "rows"), [(49, None), (50, 50)])
+def test_a_few_rows_of_a_drop_are_no_score(fresh, rows):
+    numbers = np.random.default_rng(0).normal(size=200)
+    task = RegressionTask(kind="regression", target="y")
+    scored = Scored(task, task.fit("y", numbers), numbers, (numbers + 0.1)[:, None])
+    training = np.arange(200) >= fresh
+    found = by_drop("d", np.ones(200, dtype=np.bool_), training, {"y": scored}, 1)["tasks"]["y"]
+    assert (found["score"] and found["score"]["rows"]) == rows
+    assert found["labels"]["labelled"] == 200

@@ -63,6 +63,8 @@ def left(tmp_path: Path) -> Path:
         write_json(tmp_path / "reports" / f"{name}.json", content)
     for name, text in HISTORY.items():
         write_text(tmp_path / "models" / ("shared" if name == "shared" else f"alone/{name}") / "history.tsv", text)
+    states = {name: {"kind": task["kind"]} for name, task in FOUND["evaluation"]["tasks"].items()}
+    write_json(tmp_path / "models/shared/run.json", {"tasks": states})
     for path in VERSIONED:
         write_json(tmp_path / path, {"version": 1, "files": {}})
     return tmp_path

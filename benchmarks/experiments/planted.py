@@ -45,7 +45,8 @@ class World(NamedTuple):
         targets = {name: pa.array(values, mask=np.isnan(values)) for name, values in self.targets.items()}
         number = pa.array([f"row {place}" for place in range(len(side))])
         extra = {name: pa.array(values) for name, values in self.extra.items()}
-        return pa.table({"id": number, "part": pa.array(side), **columns, **targets, **extra})
+        drop = pa.array(["planted"] * len(side))
+        return pa.table({"id": number, "drop": drop, "part": pa.array(side), **columns, **targets, **extra})
 
 
 def declared(world: World, kinds: Mapping[str, str], **sections: Mapping[str, Any]) -> Project:

@@ -15,6 +15,7 @@ import numpy as np
 
 from trunkline.evaluation.bootstrap import Spread, draw_rows, enough_units
 from trunkline.evaluation.calibration import Z, wilson
+from trunkline.evaluation.slices import FEWEST_ROWS
 from trunkline.monitoring.compare import compare
 from trunkline.monitoring.declarations import DriftWatch
 from trunkline.monitoring.profiles import QUANTILES, Profile, Tally
@@ -121,6 +122,7 @@ def by_drop(name: str, drop: Array, training: Array, scored: Mapping[str, Scored
         scored: Every task on all rows, by name.
         seed: The project's seed.
     """
+    fresh = drop & ~training
     return {
         "drop": name,
         "rows": int(drop.sum()),
@@ -129,7 +131,7 @@ def by_drop(name: str, drop: Array, training: Array, scored: Mapping[str, Scored
             task: {
                 "labels": label_facts(each.labels[drop], each),
                 "predicted": promised(each.prediction[drop & ~np.isnan(each.labels)], each),
-                "score": score(each, drop & ~training, seed),
+                "score": score(each, fresh, seed) if (fresh & ~np.isnan(each.labels)).sum() >= FEWEST_ROWS else None,
             }
             for task, each in scored.items()
         },
