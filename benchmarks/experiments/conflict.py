@@ -43,7 +43,7 @@ def rows_of_conflict() -> Rows:
     inputs = draw.normal(size=(ROWS, INPUTS))
     nothing = torch.zeros(ROWS, 0, dtype=torch.int32)
     wanted = torch.from_numpy(targets(inputs, draw)).float()
-    return Rows(inputs.astype(np.float32), nothing.numpy(), wanted, nothing)
+    return Rows(inputs.astype(np.float32), nothing.numpy(), wanted, nothing, nothing.float())
 
 
 def linear_network(numbers: int, generator: torch.Generator) -> nn.Module:
@@ -66,6 +66,12 @@ def linear_network(numbers: int, generator: torch.Generator) -> nn.Module:
         @property
         def last_shared(self) -> nn.Module:
             return self.trunk
+
+        def look_at(self, features: Any) -> None:
+            """Learn nothing of the inputs' places."""
+
+        def combined(self, outputs: Tensor) -> Tensor:
+            return outputs
 
         def forward(self, features: Tensor, codes: Tensor) -> Tensor:
             outputs: Tensor = self.heads(self.trunk(features))
