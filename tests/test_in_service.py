@@ -17,7 +17,7 @@ from tiny_model import CLASSES, graph, write_model
 from world import write_params
 
 from trunkline.cli.app import main
-from trunkline.errors import DataError
+from trunkline.errors import ArtifactError, DataError
 from trunkline.files import read_json, sha256, write_json
 from trunkline.monitoring.floors import fell, floor_failures
 from trunkline.monitoring.in_service import outcomes
@@ -258,6 +258,16 @@ def test_a_floor_says_nothing_of_another_metric_than_the_primary_one(world):
         | {"tasks": {"late": PARAMS["tasks"]["late"] | {"primary": "brier"}}, "drift": {"floors": {"late": 0.01}}}
     )
     assert floor_failures(world, project) == []
+
+
+def test_only_the_scores_of_the_model_in_question_count(world):
+    joined(world, both())
+    project, measured = project_in(world, late=0.99), read_json(world / "reports/in_service.json")["drops"][1]
+    assert len(floor_failures(world, project, measured["model_sha256"])) == 1
+    assert floor_failures(world, project, "another") == []
+    (world / "reports/in_service.json").write_text("{")
+    with pytest.raises(ArtifactError, match="delete it, then `trunkline outcomes`"):
+        floor_failures(world, project)
 
 
 def test_only_the_newest_labelled_drop_counts(world):

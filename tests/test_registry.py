@@ -111,7 +111,7 @@ def test_a_worse_model_is_kept_out_and_the_reason_is_kept_with_it(project, tmp_p
     decision = deploy(tmp_path, WRONG)
     assert not decision.promoted
     assert decision.why.startswith("version 1 stays in service: late roc_auc may be 0.")
-    assert decision.why.endswith(", and 2 more")
+    assert [part.split()[0] for part in decision.why.partition(": ")[2].split("; ")] == ["late", "size", "delay"]
     assert shelf(tmp_path).aliases() == {"champion": 1, "candidate": 2}
     (kept,) = shelf(tmp_path).entry(2)["promoted"]
     assert (kept["alias"], kept["why"]) == ("kept out", decision.why)
@@ -303,7 +303,7 @@ def test_one_command_takes_a_model_back_and_it_returns_by_force_only(project, tm
     assert not again.promoted
     assert "version 3 with the same model was taken back" in again.why
     assert take_back(tmp_path).champion == 1
-    with pytest.raises(ParamsError, match="version 1 is the only one"):
+    with pytest.raises(ParamsError, match="no version before 1 can be gone back to"):
         take_back(tmp_path)
     assert release(tmp_path, 3, because="the data was off, not the model").champion == 3
     assert take_back(tmp_path).champion == 1

@@ -214,6 +214,13 @@ def test_verify_names_the_file_that_was_altered(project, path):
     assert path in said
 
 
+def test_verify_is_not_content_where_nothing_says_what_was_written(project):
+    (project.root / "dvc.lock").unlink()
+    code, said = project.say("verify")
+    assert code == 4
+    assert "dvc.lock: is missing" in said and "git checkout dvc.lock" in said
+
+
 def test_verify_finds_a_poisoned_object_of_the_cache_and_an_alias_that_points_nowhere(project):
     name = stage_hashes(project.root / "dvc.lock")["split"]["data/split"]
     place = object_path(project.root / ".dvc/cache/files/md5", name)

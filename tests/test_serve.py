@@ -572,6 +572,36 @@ def test_versions_lie_in_numbered_folders_and_the_champion_is_the_default(tmp_pa
     assert shelf.find("tiny").version == "1" and said[-1].startswith("kept tiny 1")
 
 
+def test_a_damaged_version_that_is_not_the_default_stops_no_other(tmp_path):
+    said: list[str] = []
+    for version in (1, 2):
+        write_model(tmp_path / str(version))
+    (tmp_path / "aliases.json").write_text('{"champion": 1}')
+    with (tmp_path / "2" / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    shelf = Shelf([Place("tiny", tmp_path)], 1, said.append)
+    assert list(shelf.models["tiny"].served) == ["1"]
+    assert "version 2" in said[0] and "is not the file that card.json describes" in said[0]
+    (tmp_path / "aliases.json").write_text('{"champion": 2}')
+    with pytest.raises(ArtifactError, match=r"card\.json describes"):
+        Shelf([Place("tiny", tmp_path)], 1, said.append)
+
+
+def test_a_registry_in_which_nothing_was_promoted_is_not_served(tmp_path):
+    write_model(tmp_path / "1")
+    (tmp_path / "1" / "entry.json").write_text("{}")
+    with pytest.raises(ArtifactError, match="no version is in service; `trunkline promote`"):
+        Shelf([Place("tiny", tmp_path)], 1, print)
+    (tmp_path / "aliases.json").write_text('{"champion": 1}')
+    shelf = Shelf([Place("tiny", tmp_path)], 1, print)
+    (tmp_path / "aliases.json").write_text("[1]")
+    shelf.look()  # what cannot be read changes nothing
+    shelf.look()
+    assert shelf.find("tiny").version == "1"
+    with pytest.raises(ArtifactError, match=r"aliases\.json: is damaged"):
+        Shelf([Place("tiny", tmp_path)], 1, print)
+
+
 def test_two_models_of_one_name_are_refused_and_a_name_may_be_given(tmp_path):
     path = write_model(tmp_path)
     with pytest.raises(ArtifactError, match="called 'tiny'"):

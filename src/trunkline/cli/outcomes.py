@@ -50,6 +50,7 @@ def _labels(root: Path, project: Project, path: Path | None) -> Any:
     import pyarrow as pa
 
     from trunkline.data.rows import open_rows
+    from trunkline.errors import DataError
     from trunkline.monitoring.targets import followed, target_of
     from trunkline.serving.feeds import pick
     from trunkline.serving.sources import open_source
@@ -61,8 +62,11 @@ def _labels(root: Path, project: Project, path: Path | None) -> Any:
         rows = open_rows(root / VALIDATED)
         return rows.read([*project.data.key, *targets])
     source = open_source(path, project.data.null_values)
-    for name in project.data.key:
-        pick(source.schema.empty_table(), name)
+    try:
+        for name in project.data.key:
+            pick(source.schema.empty_table(), name)
+    except DataError as fault:
+        raise DataError(f"{path}: {fault}") from None
     wanted = list(dict.fromkeys([*project.data.key, *(name for name in targets if name in source.schema.names)]))
     schema = pa.schema([source.schema.field(name) for name in wanted])
     tables = [without(table, source.null_values) for table in source.tables(wanted)]

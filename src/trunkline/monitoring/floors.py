@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trunkline.errors import ArtifactError
 from trunkline.files import read_json
 from trunkline.monitoring.declarations import DriftWatch
 from trunkline.tasks import Task
@@ -47,25 +48,33 @@ def fell(entry: Mapping[str, Any], floor: float, *, higher_is_better: bool) -> b
     return bool(ends) and (ends[1] < floor if higher_is_better else ends[0] > floor)
 
 
-def floor_failures(root: Path, project: Declares) -> list[str]:
+def floor_failures(root: Path, project: Declares, model_sha256: str | None = None) -> list[str]:
     """Return a line for each task that surely fell below its floor in service; none where nothing was measured.
 
     Args:
         root: The project's folder.
         project: Its tasks and its floors, `drift.floors`.
+        model_sha256: Of the model whose scores count; None = of every model.
 
     Raises:
         ArtifactError: reports/in_service.json is not readable.
     """
     path = root / IN_SERVICE
-    return list(_falls(read_json(path), project)) if project.drift.floors and path.exists() else []
+    if not project.drift.floors or not path.exists():
+        return []
+    try:
+        return list(_falls(read_json(path), project, model_sha256))
+    except ArtifactError as fault:
+        raise ArtifactError(f"{path}: is damaged; delete it, then `trunkline outcomes` writes it again") from fault
 
 
-def _falls(content: Mapping[str, Any], project: Declares) -> Iterator[str]:
+def _falls(content: Mapping[str, Any], project: Declares, model_sha256: str | None = None) -> Iterator[str]:
     for task, floor in project.drift.floors.items():
         declared = project.tasks[task]
         higher = declared.metrics[declared.primary_metric].higher_is_better
         for entry in newest(content, task):
+            if model_sha256 not in (None, entry["model_sha256"]):
+                continue
             # A floor is in the primary metric's unit; outcomes of another one say nothing of it.
             if entry["metric"] == declared.primary_metric and fell(entry, floor, higher_is_better=higher):
                 yield _line(task, entry, floor, higher)

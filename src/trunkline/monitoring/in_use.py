@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trunkline.errors import ArtifactError
 from trunkline.files import read_json
 
 REGISTRY = Path("models/registry")
@@ -17,7 +18,13 @@ def model_in_service(root: Path, name: str) -> Path:
     Args:
         root: The project's folder.
         name: Of the model, as `export.name` has it.
+
+    Raises:
+        ArtifactError: The registry's aliases are not readable.
     """
     aliases = root / REGISTRY / name / "aliases.json"
-    champion = read_json(aliases).get("champion") if aliases.exists() else None
+    content = read_json(aliases) if aliases.exists() else {}
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{aliases}: is damaged, so nothing says which version is in service")
+    champion = content.get("champion")
     return root / EXPORT / MODEL if champion is None else aliases.parent / str(champion) / MODEL

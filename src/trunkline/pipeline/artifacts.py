@@ -34,6 +34,9 @@ def look_at_outputs(root: Path) -> Iterator[Look]:
     with open_repo(root) as repo:
         cache = Path(repo.cache.local.path)
         outs = [(Path(out.fs_path), out.hash_info.value, out.use_cache, _is_source(out)) for out in repo.index.outs]
+    if not (root / "dvc.lock").exists() and any(path.exists() for path, _, _, source in outs if not source):
+        yield Look("output", f"{root / 'dvc.lock'}: is missing, so what stages wrote cannot be checked",
+                   "git checkout dvc.lock, or trunkline run")  # fmt: skip
     for path, name, cached, source in outs:
         if name is None:
             continue  # never run

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trunkline.errors import ArtifactError
+from trunkline.files import read_json
 from trunkline.monitoring.floors import floor_failures
 from trunkline.pipeline.lock import hold
 from trunkline.pipeline.record import revision
-from trunkline.project import load_project
+from trunkline.project import Project, load_project
 from trunkline.registry.promote import Decision, promote, rollback
 from trunkline.registry.publish import publish
+from trunkline.registry.store import CHAMPION, Registry
 
 
 def release(root: Path, version: int | None = None, because: str | None = None) -> Decision:
@@ -29,7 +32,22 @@ def release(root: Path, version: int | None = None, because: str | None = None) 
     with hold(root):
         if version is None:
             version = publish(root, project, revision(root))
-        return promote(root, project, version, because=because, objections=floor_failures(root, project))
+        return promote(root, project, version, because=because, objections=_fallen(root, project, because))
+
+
+def _fallen(root: Path, project: Project, because: str | None) -> list[str]:
+    """Return which tasks of the model in service fell below their floors: a person looks before another takes over."""
+    registry = Registry(root, project.export.name)
+    champion = registry.aliases().get(CHAMPION)
+    if champion is None:
+        return []
+    try:
+        fallen = floor_failures(root, project, read_json(registry.path(champion) / "card.json").get("sha256"))
+    except ArtifactError:
+        if because is None:
+            raise
+        return []
+    return [f"{line}, with version {champion}; `trunkline promote --force --because ...` overrides" for line in fallen]
 
 
 def take_back(root: Path, because: str = "") -> Decision:

@@ -171,8 +171,7 @@ def _loss(each: Compared) -> str:
 
 def _why_not(against: list[str], before: int | None) -> str:
     stays = f"version {before} stays in service" if before else "nothing is put into service"
-    more = f", and {len(against) - 1} more" if len(against) > 1 else ""
-    return f"{stays}: {against[0]}{more}" if against else ""
+    return f"{stays}: {'; '.join(against)}" if against else ""
 
 
 def _why(before: int | None, comparison: Comparison | None) -> str:
@@ -225,7 +224,7 @@ def rollback(root: Path, project: Wanted, because: str = "") -> Decision:
     aliases = registry.aliases()
     champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
     if champion is None or previous is None:
-        held = f"version {champion} is the only one that was in service" if champion else "nothing is in service"
+        held = f"no version before {champion} can be gone back to" if champion else "nothing is in service"
         raise ParamsError(f"'{registry.name}': {held}; `trunkline promote VERSION` puts another one there")
     _demand_whole(registry, previous)
     why = f"version {champion} was taken back" + (f": {because}" if because else "")

@@ -73,8 +73,8 @@ class Registry:
             assert all(type(version) is int for version in content.values())
         except (ArtifactError, AssertionError) as fault:
             raise ArtifactError(
-                f"{path}: is damaged, so nothing says which version is in service; delete it, "
-                f"then `trunkline versions` and `trunkline promote VERSION`"
+                f"{path}: is damaged, so nothing says which version is in service; entry.json of each version says "
+                f'what was decided: write {{"champion": VERSION}} into it'
             ) from fault
         return content
 

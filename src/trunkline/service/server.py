@@ -26,6 +26,7 @@ from trunkline.service.limits import Limits
 from trunkline.service.shelf import Place, Say, Shelf
 
 LOOK = 1.0  # seconds between two looks at the models' files
+LAST_WORD = 0.2  # seconds for the first bytes of those who connected last
 FAREWELL = 1.0  # seconds of answers with `Connection: close`, so that no client writes to a connection just closed
 IDLE = 75  # seconds a connection without requests is kept
 HEADER = 1 << 16  # bytes
@@ -100,6 +101,13 @@ def refuse_open_door(settings: Settings) -> None:
         )
 
 
+def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """Yield the connections that nobody has taken yet."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield listener.accept()[0]
+
+
 class Server(uvicorn.Server):
     """uvicorn with our signals.
 
@@ -142,11 +150,16 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take everybody who has connected by now, then nobody; end when the last answer is sent."""
+        loop = asyncio.get_running_loop()
         for listener in sockets or []:
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    link, _ = listener.accept()
-                    await asyncio.get_running_loop().connect_accepted_socket(self._connection, link)
+            loop.remove_reader(listener.fileno())
+        await asyncio.sleep(LAST_WORD)  # whom asyncio has accepted gets a connection first; a closed server gives none
+        links = [link for listener in sockets or [] for link in _waiting(listener)]
+        for server in self.servers:
+            server.close()  # at once: who connects between the last look and this is turned away without an answer
+        for link in links:
+            await loop.connect_accepted_socket(self._connection, link)
+        await asyncio.sleep(LAST_WORD)  # uvicorn closes at once whoever has connected and not asked yet
         await super().shutdown(sockets)
 
     def _connection(self) -> asyncio.Protocol:
@@ -164,7 +177,10 @@ class Server(uvicorn.Server):
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            await asyncio.to_thread(self._alone, self.service.shelf.look)
+            try:
+                await asyncio.to_thread(self._alone, self.service.shelf.look)
+            except Exception as fault:  # the next look may succeed; without a watcher no promotion would be followed
+                self.service.shelf.say(f"could not look at the models' files: {fault}")
 
     def _alone(self, work: Callable[[], None]) -> None:
         with self.reloading:

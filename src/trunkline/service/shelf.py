@@ -23,7 +23,7 @@ from trunkline.service.datatypes import OF_ONNX
 from trunkline.service.refusal import Refusal
 from trunkline.serving.session import Model, open_model
 
-MODEL, CARD, ALIASES = "model.onnx", "card.json", "aliases.json"
+MODEL, CARD, ALIASES, ENTRY = "model.onnx", "card.json", "aliases.json", "entry.json"
 NEWEST = 3  # versions of a numbered folder that are served
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 DIGITS = 12  # of the sha256 that name a version
@@ -146,7 +146,14 @@ class Shelf:
 
     def _open(self, place: Place) -> tuple[str, Versions]:
         files, champion = self._files(place)
-        opened = [(version, open_model(path, threads=self.threads, words=True)) for version, path in files]
+        opened = []
+        for version, path in files:
+            try:
+                opened.append((version, open_model(path, threads=self.threads, words=True)))
+            except ArtifactError as fault:
+                if version == (champion or files[-1][0]):
+                    raise  # only what answers by default must be whole
+                self.say(f"version {version} of {place.path} is not served: {fault}")
         name = place.name or _name(opened[-1][1])
         served = [_serve(name, version or model.sha256[:DIGITS], model) for version, model in opened]
         return name, Versions(champion or served[-1].version, {one.version: one for one in served})
@@ -160,6 +167,8 @@ class Shelf:
         if not numbers:
             raise ArtifactError(f"{path}: holds no {MODEL}, nor folders 1, 2, ... that do; give an exported model")
         champion = _champion(path)
+        if champion is None and any((path / str(n) / ENTRY).exists() for n in numbers):
+            raise ArtifactError(f"{path}: no version is in service; `trunkline promote` puts one there")
         if champion is not None and champion not in map(str, numbers):
             raise ArtifactError(f"{path / ALIASES}: names version '{champion}'; there are {_listed(numbers)}")
         kept = [n for n in numbers if n in numbers[-self.newest :] or str(n) == champion]
@@ -190,7 +199,10 @@ def _champion(path: Path) -> str | None:
     """Return the version in service as `trunkline promote` left it; None where none is."""
     if not (path / ALIASES).exists():
         return None
-    champion = read_json(path / ALIASES).get("champion")
+    content = read_json(path / ALIASES)
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path / ALIASES}: is damaged, so nothing says which version is in service")
+    champion = content.get("champion")
     return None if champion is None else str(champion)
 
 
