@@ -261,7 +261,7 @@ def test_a_floor_says_nothing_of_another_metric_than_the_primary_one(world):
 
 
 def test_only_the_scores_of_the_model_in_question_count(world):
-    joined(world, both())
+    assert after(world, both(), late=0.99)
     project, measured = project_in(world, late=0.99), read_json(world / "reports/in_service.json")["drops"][1]
     assert len(floor_failures(world, project, measured["model_sha256"])) == 1
     assert floor_failures(world, project, "another") == []
