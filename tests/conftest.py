@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,14 @@ def make_cheap_project(root: Path) -> CheapProject:
     (root / ".gitignore").write_text(".trunkline/\n/data\n/models\n__pycache__/\n")
     subprocess.run(["git", "init", "--quiet", "."], cwd=root, check=True)
     return CheapProject(root)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, so that sums are taken in one order."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -33,6 +33,8 @@ from trunkline.training.declarations import Training
 from trunkline.training.engine import gradients
 from trunkline.training.fit import Arm, Fitted, _Trainer, fit
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 READ = TypeAdapter(Balance)
 METHODS = get_args(get_args(Balance)[0])
 NEEDED: dict[str, dict[str, Any]] = {"torchjd": {"name": "FairGrad", "settings": {"alpha": 1.0}}}
@@ -69,14 +71,6 @@ def drawn(count: int = 12) -> Iterator[np.ndarray]:
     for _ in range(count):
         tasks = int(chance.integers(2, 11))
         yield chance.normal(size=(tasks, 20)) + 0.3 * chance.normal(size=20)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # --- first laws ---------------------------------------------------------------------------------------------------

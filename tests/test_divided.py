@@ -33,18 +33,12 @@ from trunkline.training.fit import Arm, _Trainer, fit
 from trunkline.training.precision import autocast, slow_bfloat16
 from trunkline.training.processes import ALONE
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 METHODS = {get_args(method.model_fields["kind"].annotation)[0]: method for method in get_args(get_args(Balance)[0])}
 NEEDED: dict[str, dict[str, Any]] = {"torchjd": {"name": "FairGrad", "settings": {"alpha": 1.0}}}
 SMALL = MLPTrunk(width=16, depth=2, dropout=0.0)
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def balances() -> Iterator[Any]:

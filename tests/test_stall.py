@@ -5,7 +5,6 @@ Twelve yes-or-no tasks of which nine labels in ten are missing train under every
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,20 +23,14 @@ from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
 from trunkline.training.fit import Arm, Fitted, _Trainer, fit
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TASKS, ROWS, BATCH = 12, 192, 16
 BALANCES = {get_args(each.model_fields["kind"].annotation)[0]: each for each in get_args(get_args(Balance)[0])}
 FORMS = [get_args(each.model_fields["kind"].annotation)[0] for each in get_args(get_args(Sharing)[0])]
 NEEDED: dict[str, dict[str, Any]] = {"torchjd": {"name": "FairGrad", "settings": {"alpha": 1.0}}}
 READ, READ_FORM = TypeAdapter(Balance).validate_python, TypeAdapter(Sharing).validate_python
 DROPPING = MLPTrunk(width=16, depth=1, dropout=0.1)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def scarce() -> Rows:

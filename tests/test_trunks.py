@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_nets import FEATURES, HARD_TRUNKS, STATES, VOCABULARIES, made, rows, stirred
+from test_nets import FEATURES, HARD_TRUNKS, STATES, VOCABULARIES, demand_that_a_seed_decides, made, rows, stirred
 from test_training import planted_arm, quiet
 from torch import Tensor
 from world import params, split_project
@@ -22,7 +22,7 @@ from trunkline.files import read_json
 from trunkline.nets.declarations import read_trunk
 from trunkline.nets.network import Network, narrowed, parameter_count
 from trunkline.nets.sharing import HardSharing
-from trunkline.nets.stack import draw_from, member, stack
+from trunkline.nets.stack import member, stack
 from trunkline.nets.trunks._ft_transformer import Attention
 from trunkline.project import parse_project
 from trunkline.tasks._copies import mean_prediction
@@ -75,17 +75,7 @@ def test_predictions_start_at_the_constant_ones_give_or_take(trunk: dict[str, An
 
 @every_trunk
 def test_a_seed_decides_the_weights_and_dropout_draws_from_its_stream(trunk: dict[str, Any]) -> None:
-    one, same, other = (made(HARD, trunk, seed) for seed in (3, 3, 4))
-    states = [network.state_dict() for network in (one, same, other)]
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    assert any(not torch.equal(value, states[2][name]) for name, value in states[0].items())
-
-    def trained(seed: int) -> Tensor:
-        draw_from(one.train(), [torch.Generator().manual_seed(seed)])
-        return one(*rows())
-
-    assert torch.equal(trained(1), trained(1))
-    assert not torch.equal(trained(1), trained(2))
+    demand_that_a_seed_decides(HARD, trunk)
 
 
 @every_trunk
