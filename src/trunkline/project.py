@@ -29,7 +29,7 @@ from trunkline.registry.declarations import Promotion
 from trunkline.tasks import Task
 from trunkline.tasks.given import given_problems
 from trunkline.tasks.roles import main_tasks, role_problems
-from trunkline.training.declarations import Alone, Calibration, Monitor, Training
+from trunkline.training.declarations import Alone, Calibration, DeclaredTraining, Monitor
 from trunkline.training.sampling import Sampling, Shuffle
 
 PARAMS = "params.yaml"
@@ -62,7 +62,7 @@ class Project(Declared):
     trunk: Trunk = Field(MLPTrunk(), description="The layers that all tasks share.")
     sharing: Sharing = Field(HardSharing(), description="How the tasks share the trunk.")
     balance: Balance = Field(EqualWeights(), description="How the tasks' losses become one step.")
-    training: Training = Field(Training(), description="One recipe for every arm, shared and alone.")
+    training: DeclaredTraining = Field(DeclaredTraining(), description="One recipe for every arm, shared and alone.")
     sampling: Sampling = Field(Shuffle(), description="Which rows a step sees, in shared and alone.")
     alone: Alone = Field(Alone(), description="The models trained for one task alone, which sharing is judged against.")
     monitor: Monitor = Field(Monitor(), description="What is watched while the shared model trains.")

@@ -8,7 +8,7 @@ Each function imports its room when it is called, so that a stage pays only for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +185,7 @@ def evaluate(root: Path, project: Project) -> None:
         "fairness": fairness,
         "training": analyse_training(run, looks, project.monitor.alarms.gate_load or 1.0),
     }
-    evaluation["advice"] = advise(evaluation, analysis, history, _recipe(project))
+    evaluation["advice"] = advise(evaluation, analysis, history, _recipe(project, run))
     write_json(root / REPORTS / "evaluation.json", evaluation)
     write_json(root / REPORTS / "analysis.json", analysis)
     write_json(root / REPORTS / "drift.json", _drift(trained, encoded, project, root))
@@ -251,7 +251,7 @@ def _histories(root: Path, tasks: Iterable[str]) -> dict[str, str]:
     return texts
 
 
-def _recipe(project: Project) -> Recipe:
+def _recipe(project: Project, run: Mapping[str, Any]) -> Recipe:
     """Return the settings that advice may ask to change."""
     from trunkline.evaluation.advice_case import Recipe
 
@@ -259,12 +259,12 @@ def _recipe(project: Project) -> Recipe:
     return Recipe(
         normalize=training.normalize,
         keep="best" if training.early_stop else training.keep,
-        epochs=training.epochs,
+        epochs=run["epochs"],
         weight_decay=training.weight_decay,
         width=project.trunk.widths[0],
         dropout=project.trunk.dropout,
         balance=project.balance.kind,
-        batch=training.batch,
+        batch=run["batch"],
         sharing=project.sharing.kind,
         gate_dropout=getattr(project.sharing, "gate_dropout", None),
         every=project.monitor.every,

@@ -126,4 +126,7 @@ def _sampling_advice(drops: list[Path], project: Project) -> list[str]:
     from trunkline.training.sampling.advice import advise
 
     counted = count_labels(drops, {name: next(iter(task.label_columns)) for name, task in project.tasks.items()})
-    return advise(project.sampling.kind, counted, project.training.batch) if counted else []
+    if not counted:
+        return []
+    rows = sum(drop.rows for drop in counted)
+    return advise(project.sampling.kind, counted, project.training.sized(rows).batch)

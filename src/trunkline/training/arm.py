@@ -41,10 +41,11 @@ from trunkline.training.batches import Rows, steps_per_epoch
 from trunkline.training.calibrate import fit_corrections, uncorrected
 from trunkline.training.checkpoint import Checkpoints, identity
 from trunkline.training.conformal import fit_regions, refuse_too_few
-from trunkline.training.declarations import Calibration, Monitor, Training
+from trunkline.training.declarations import Calibration, DeclaredTraining, Monitor, Training
 from trunkline.training.fading import fadings
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
+from trunkline.training.length import choose_epochs
 from trunkline.training.monitoring.watch import Watch, Watched
 from trunkline.training.precision import slow_bfloat16
 from trunkline.training.processes import ALONE, Processes
@@ -97,25 +98,38 @@ def train_arm(
         report(f"warning: {line}")
 
     def fitted_with(
-        rate: float, count: int, place: str, meter: AffinityMeter | None = None, watch: Watch | None = None
+        training: Training, count: int, place: str, meter: AffinityMeter | None = None, watch: Watch | None = None
     ) -> list[Fitted]:
-        declared = arm.training.model_copy(update={"learning_rate": rate})
-        checkpoints = Checkpoints(slot / place, identity({**facts, "learning_rate": rate, "seeds": count}))
+        recipe = {"learning_rate": training.learning_rate, "epochs": training.epochs, "seeds": count}
+        checkpoints = Checkpoints(slot / place, identity({**facts, **recipe}))
         seeds = [stream_seed(seed, "training", number) for number in range(count)]
-        declared_arm = replace(arm, training=declared)
-        return fit(declared_arm, train, selection, seeds, checkpoints, report, meter, watch, processes)
+        return fit(
+            replace(arm, training=training), train, selection, seeds, checkpoints, report, meter, watch, processes
+        )
 
+    def composite(place: str, **changes: float) -> float:
+        return fitted_with(arm.training.model_copy(update=changes), 1, f"trial {place}")[0].composite
+
+    steps = steps_per_epoch(len(train.features), arm.training.batch, arm.training.shuffle_rows)
+    lengths: list[dict[str, float]] = []
+    if arm.training.tries_longer:
+        epochs, lengths = choose_epochs(
+            arm.training.epochs, steps, lambda epochs: composite(f"of {epochs} epochs", epochs=epochs), report
+        )
+        arm = replace(arm, training=arm.training.model_copy(update={"epochs": epochs}))
+        report(f"trains {epochs} epochs in steps of {arm.training.batch:,} rows")
     trials = []
     for place, rate in enumerate(tune):
         report(f"tries learning rate {rate:g}")
-        trials.append({"learning_rate": rate, "composite": fitted_with(rate, 1, f"trial {place}")[0].composite})
+        trials.append({"learning_rate": rate, "composite": composite(str(place), learning_rate=rate)})
     chosen = (
         max(trials, key=lambda trial: trial["composite"])["learning_rate"] if trials else arm.training.learning_rate
     )
     watched = monitor is not None and len(arm.states) > 1 and (monitor.every or monitor.lookahead)
     meter = AffinityMeter(list(arm.states), arm.training.seeds, monitor) if monitor and watched else None
     watch = Watch(_watched(arm), _expected(arm, monitor), selection, meter, report) if monitor else None
-    fitted = fitted_with(chosen, arm.training.seeds, "seeds", meter, watch)
+    recipe = arm.training.model_copy(update={"learning_rate": chosen})
+    fitted = fitted_with(recipe, recipe.seeds, "seeds", meter, watch)
     if not processes.leads:
         return
     names = [f"{place}.safetensors" for place in range(len(fitted))]
@@ -133,7 +147,8 @@ def train_arm(
         },
     )
     gates = [gate_report(each.network, validation.features, validation.codes, list(arm.states)) for each in fitted]
-    found = {"learning_rate": chosen, "trials": trials, **({"gates": gates} if any(gates) else {})}
+    found = {"learning_rate": chosen, "trials": trials, **({"lengths": lengths} if lengths else {})}
+    found |= {"gates": gates} if any(gates) else {}
     found |= _of_plans(arm.plans) | ({"alarms": watch.alarms.raised} if watch else {}) | _in_number(processes)
     write_json(target / "run.json", _description(arm, threads, fitted, found))
     rows = [{"seed": place, **row} for place, of_seed in enumerate(fitted) for row in of_seed.history]
@@ -143,7 +158,6 @@ def train_arm(
         write_json(target / "affinity.json", meter.result())
         files.append("affinity.json")
     if watch is not None:
-        steps = steps_per_epoch(len(train.features), arm.training.batch, arm.training.shuffle_rows)
         for name, table in watch.tables(steps).items():
             write_text(target / name, _tsv(table))
             files.append(name)
@@ -156,7 +170,7 @@ def shared_arm(
     encoded: Encoded,
     trunk: Trunk,
     balance: Balance,
-    training: Training,
+    training: DeclaredTraining,
     sharing: Sharing | None = None,
     plans: Mapping[str, Plan] | None = None,
     sampling: Sampling | None = None,
@@ -165,12 +179,12 @@ def shared_arm(
     weights = {name: task.weight for name, task in tasks.items()}
     encoder = encoded.encoder
     sizes = encoder.vocabulary_sizes
-    penalties = _penalties(training, encoded)
+    penalties, recipe = _penalties(training, encoded), training.sized(len(encoded.side("train")))
     heads = {name: state | _tap(tasks[name]) for name, state in encoded.heads.items()}
     states, plans = network_states(heads, plans or {}), dict(plans or {})
     form = fitted_sharing(encoder.layout, sizes, list(states.values()), trunk, sharing or HardSharing())
     return Arm(
-        "shared", states, weights, encoder.layout, sizes, trunk, balance, training, penalties, form, plans,
+        "shared", states, weights, encoder.layout, sizes, trunk, balance, recipe, penalties, form, plans,
         (sampling or Shuffle()).restricted(tasks), fadings(tasks),
     )  # fmt: skip
 
@@ -184,7 +198,7 @@ def alone_arm(
     name: str,
     encoded: Encoded,
     trunk: Trunk,
-    training: Training,
+    training: DeclaredTraining,
     models: int = 1,
     plans: Mapping[str, Plan] | None = None,
     sampling: Sampling | None = None,
@@ -212,19 +226,19 @@ def alone_arm(
         encoder.vocabulary_sizes,
         trunk,
         EqualWeights(),
-        training,
+        training.sized(len(encoded.side("train"))),
         _penalties(training, encoded),
         plans=dict(plans or {}),
         sampling=(sampling or Shuffle()).restricted(states),
     )
 
 
-def penalised(training: Training, tasks: Collection[str]) -> list[str]:
+def penalised(training: DeclaredTraining, tasks: Collection[str]) -> list[str]:
     """Return the columns whose groups the training of `tasks` looks at, one per fairness penalty on them."""
     return [penalty.column for penalty in training.fairness if penalty.task in tasks]
 
 
-def _penalties(training: Training, encoded: Encoded) -> list[tuple[FairnessPenalty, int]]:
+def _penalties(training: DeclaredTraining, encoded: Encoded) -> list[tuple[FairnessPenalty, int]]:
     chosen = [penalty for penalty in training.fairness if penalty.task in encoded.states]
     return [(penalty, len(encoded.groups[penalty.column])) for penalty in chosen]
 
@@ -397,6 +411,8 @@ def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, 
         "trunk": arm.trunk.model_dump(mode="json"),
         "sharing": arm.sharing.model_dump(mode="json"),
         **({"auxiliary": arm.fadings} if arm.fadings else {}),
+        "epochs": arm.training.epochs,
+        "batch": arm.training.batch,
         "threads": threads,
         "device": choose_device(arm.training.device).type,
         **_of_precision(arm.training),

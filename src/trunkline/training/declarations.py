@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from trunkline.declared import Declared
+from trunkline.training.budget import fitting_batch, fitting_epochs
 from trunkline.training.fairness import FairnessPenalty
 from trunkline.training.monitoring.declarations import Alarms
 
@@ -17,8 +18,27 @@ class EarlyStop(Declared):
     patience: int = Field(3, ge=1, description="Epochs without a better composite after which training stops.")
 
 
-class Training(Declared):
-    """One recipe for every arm, shared and alone."""
+Auto = Literal["auto"]
+
+
+def _or_auto(expected: str) -> WrapValidator:
+    """Say one sentence about a value that is neither a number nor auto, where a union would say one for each."""
+
+    def read(value: object, of_union: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return of_union(value)
+        except ValidationError:
+            raise ValueError(f"found {value!r}; expected {expected}, or auto") from None
+
+    return WrapValidator(read)
+
+
+Epochs = Annotated[Annotated[int, Field(ge=1, le=100_000)] | Auto, _or_auto("a whole number from 1 to 100,000")]
+Batch = Annotated[Annotated[int, Field(ge=2)] | Auto, _or_auto("a whole number of at least 2")]
+
+
+class DeclaredTraining(Declared):
+    """One recipe for every arm, shared and alone, as params.yaml declares it."""
 
     seeds: int = Field(
         5,
@@ -27,8 +47,15 @@ class Training(Declared):
         description="Trainings per arm that differ in initial weights, order of rows and dropout only. Under 5 no "
         "verdict is claimed; 8 find smaller effects.",
     )
-    epochs: int = Field(3, ge=1, le=100_000, description="Passes over the training rows.")
-    batch: int = Field(1024, ge=2, description="Rows per step.")
+    epochs: Epochs = Field(
+        "auto",
+        description="Passes over the training rows; auto: 8 over 8,000 rows and fewer, 3 over 226,000 and more; in "
+        "each arm twice as many, and again, as long as that raises the validation composite of the first seed by 0.005 "
+        "and there are fewer than 2,000 steps.",
+    )
+    batch: Batch = Field(
+        "auto", description="Rows per step; auto: a power of two, near a 32nd of the training rows, 32 to 1024."
+    )
     accumulate: int = Field(
         1,
         ge=1,
@@ -76,13 +103,33 @@ class Training(Declared):
     )
 
     @model_validator(mode="after")
-    def _whole_parts(self) -> Training:
-        if self.accumulate * 2 > self.batch:
+    def _whole_parts(self) -> Self:
+        if self.batch != "auto" and self.accumulate * 2 > self.batch:
             raise ValueError(
                 f"accumulate: {self.accumulate} parts of a batch of {self.batch} rows leave fewer than 2 rows each; "
                 f"use at most {self.batch // 2}"
             )
         return self
+
+    def sized(self, rows: int) -> Training:
+        """Return the recipe with what it leaves to the data as numbers.
+
+        Args:
+            rows: Training rows.
+        """
+        batch = fitting_batch(rows, 2 * self.accumulate) if self.batch == "auto" else self.batch
+        epochs = fitting_epochs(rows) if self.epochs == "auto" else self.epochs
+        left = {"tries_longer": True} if self.epochs == "auto" else {}
+        return Training(**{**dict(self), **left, "epochs": epochs, "batch": batch})
+
+
+class Training(DeclaredTraining):
+    """The recipe with numbers where the declaration leaves them to the data."""
+
+    epochs: int
+    batch: int
+    tries_longer: bool = False
+    """Whether twice as many epochs may be tried."""
 
 
 class Alone(Declared):
