@@ -25,12 +25,9 @@ def training(form: Form, sides: dict[str, Plain]) -> Callable[[int, float], Mode
         form: To be built.
         sides: The rows.
     """
-    import torch
-
     from trunkline.training.checkpoint import Checkpoints
     from trunkline.training.fit import fit
 
-    torch.use_deterministic_algorithms(True)
     arm = _arm(form, sides["train"])
     train, validation = (_rows(sides[side]) for side in ("train", "validation"))
 

@@ -22,6 +22,7 @@ def main(side: str, path: str, form: str) -> None:
     import torch
 
     torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(side == "ours")  # as the train stage does
     sides = read_rows(Path(path))
     train = importlib.import_module(f"benchmarks.peers.{side}").training(FORMS[form], sides)
     known = {name: rows["labels"] for name, rows in sides.items()}
