@@ -1,10 +1,10 @@
 """`python -m benchmarks.peers`, which `make bench-peers` runs: experts of torch-rechub beside ours.
 
 Both sides build the same forms of experts over the same embeddings and train them on the same rows with AdamW, batches
-of 1,024 and one thread, each by its own trainer: ours is `trunkline.training.fit.fit`, torch-rechub's is `MTLTrainer`
-over its `DataGenerator`, given NumPy columns (of torch tensors it collates three times as slowly). Each side has the
-learning rate that is best for it on the validation rows. What torch-rechub's experts have besides, batch
-normalisation, stays: it cannot be turned off.
+of 1,024 and one thread, each by its own trainer: ours is `trunkline.training.fit.fit` without the monitor, of which
+torch-rechub has none; torch-rechub's is `MTLTrainer` over its `DataGenerator`, given NumPy columns (with torch tensors
+it takes three times as long). Each side has the learning rate that is best for it on the validation rows. What
+torch-rechub's experts have besides, batch normalisation, stays: it cannot be turned off.
 
 Every round trains each side once from new weights, the validation rows of each epoch included, in processes that are
 ready before the clock starts; a figure is the median over the rounds of the ratios of CPU seconds. As that says little
@@ -21,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,22 +125,25 @@ def measure(form: str, rows: Path, python: Path, rounds: int) -> Line:
         return Line(form, [one for one, _ in turns], [other for _, other in turns], (ours.rate, theirs.rate))
 
 
-def report(lines: list[Line]) -> int:
-    """Print the table; return 1 where a bar is missed, else 0."""
-    width = max(len(line.form) for line in lines)
-    print(f"{'':<{width}}  {'ours':>26}  {'torch-rechub':>26}  {'times faster':<17}  AUC ours less theirs")
+def report(lines: Iterable[Line]) -> int:
+    """Print the table, each line as soon as it is measured; return 1 where a bar is missed, else 0."""
+    width = max(map(len, FORMS))
+    print(f"{'rows per CPU second':<{width}}  {'ours':>8}  torch-rechub  {'times faster':<18}  AUC, ours less theirs")
+    seen = []
     for line in lines:
         low, middle, high = min(line.ratios), statistics.median(line.ratios), max(line.ratios)
-        sides = "  ".join(f"{_speed(side):>9,.0f} rows per CPU s" for side in (line.ours, line.theirs))
         times = f"{middle:.2f} ({low:.2f} - {high:.2f})"
-        print(f"{line.form:<{width}}  {sides}  {times:<17}  {line.gained:+.4f}{'  MISSED' if line.missed else ''}")
-    print(f"bars: {FASTER:g} times faster, AUC no more than {-NO_WORSE:g} below")
-    for line in lines:
+        speeds = f"{_speed(line.ours):>8,.0f}  {_speed(line.theirs):>12,.0f}"
+        missed = "  MISSED" if line.missed else ""
+        print(f"{line.form:<{width}}  {speeds}  {times:<18}  {line.gained:+.4f}{missed}", flush=True)
+        seen.append(line)
+    print(f"bars: {FASTER:g} times faster, AUC at most {-NO_WORSE:g} less")
+    for line in seen:
         for side, trained, best in zip(("ours", "torch-rechub"), (line.ours, line.theirs), line.rates, strict=True):
             print(
                 f"{line.form}, {side}: {trained[0].learned:,} weights, learning rate {best:g}, AUC {_auc(trained):.4f}"
             )
-    return int(any(line.missed for line in lines))
+    return int(any(line.missed for line in seen))
 
 
 def main() -> int:
@@ -156,7 +159,7 @@ def main() -> int:
     python = chosen.peers or environment("peers", Path(__file__).parent / "peers.txt", sees_torch=True)
     with tempfile.TemporaryDirectory() as folder:
         write_rows(rows := Path(folder) / "rows.npz")
-        return report([measure(form, rows, python, chosen.rounds) for form in FORMS])
+        return report(measure(form, rows, python, chosen.rounds) for form in FORMS)
 
 
 if __name__ == "__main__":
