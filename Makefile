@@ -4,6 +4,7 @@
 # make bench      measure against the goals and write docs/benchmarks.md; quiet machine, a few minutes
 # make bench-balance   what a step costs under each balance method, over equal weights; three minutes
 # make bench-quality   candidate recipes on the flights, beside models for one task alone and LightGBM; an hour
+# make bench-peers     torch-rechub's experts beside ours; its own environment from PyPI, once; four minutes
 # make bench-serve   the service: clients nobody here wrote, made-up requests, a minute of load; needs PyPI once
 # make experiments   worlds whose answer is known: does the verdict say it? Half an hour, mostly on flights
 
@@ -11,7 +12,7 @@ SHELL := /bin/sh
 PYTHON := $(shell command -v python3 || command -v python)
 BIN := .venv/bin
 
-.PHONY: demo test test-all bench bench-balance bench-quality bench-serve experiments check setup clean
+.PHONY: demo test test-all bench bench-balance bench-quality bench-peers bench-serve experiments check setup clean
 
 demo: setup
 	@$(BIN)/python flows/pipeline.py
@@ -30,6 +31,10 @@ bench-balance: setup
 
 bench-quality: setup
 	@$(BIN)/python -m benchmarks.quality
+
+bench-peers: setup
+	@$(BIN)/python -m benchmarks.peers
+
 bench-serve: setup
 	@$(BIN)/python -m benchmarks.service
 

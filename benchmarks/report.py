@@ -36,7 +36,7 @@ in turns within one process, and the figure is the median of the ratios of each 
   The DataLoader is torch's, over a `TensorDataset`, with its defaults. The goals against it are what better feeding
   can give: a step of this network costs more than collating its rows, so that a loop that fed for nothing would
   be 1.5 to 2 times as fast at batch 1,024 and 2 to 3 times at 8,192. The 2.5 times and more that were measured over
-  the trainers of other multi-task libraries go beyond feeding; those are no dependencies here and not measured again.
+  the trainers of other multi-task libraries go beyond feeding; `make bench-peers` measures one of them.
 - **Seeds together** is what `trunkline stage` costs for the shared arm and one alone arm with all seeds, over the same
   with one seed per process, start-up and reading of the rows included on both sides.
 - **Growth of memory** compares what a training in a process of its own holds after epoch 2 and after the last, when

@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.environment import environment
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-CLIENTS = ROOT / ".trunkline" / "clients"
 ROWS = 50
 RATE, CONNECTIONS = 500, 4
 CASES, EXAMPLES = 500, 60
@@ -99,11 +100,7 @@ def main() -> int:
 
 def make_clients() -> Path:
     """Return the Python of an environment with the clients, which is made once."""
-    python = CLIENTS / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", CLIENTS], check=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", HERE / "clients.txt"], check=True)
-    return python
+    return environment("clients", HERE / "clients.txt")
 
 
 # --- clients ----------------------------------------------------------------------------------------------
