@@ -44,7 +44,8 @@ from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, Monitor, Training
 from trunkline.training.fading import fadings
 from trunkline.training.fairness import FairnessPenalty
-from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
+from trunkline.training.fit import Arm, Fitted, Report, choose_device, fit
+from trunkline.training.forward import network_outputs
 from trunkline.training.monitoring.watch import Watch, Watched
 from trunkline.training.precision import slow_bfloat16
 from trunkline.training.processes import ALONE, Processes
@@ -293,19 +294,6 @@ def load_arm(folder: Path, encoder: Encoder) -> Trained:
         main = {name: state for name, state in states.items() if name not in auxiliary}
         states = placed(main, main)
     return Trained(states, networks, corrections, regions, int(run["best_seed"]))
-
-
-def network_outputs(network: Network, features: np.ndarray[Any, Any], codes: np.ndarray[Any, Any]) -> torch.Tensor:
-    """Return the heads' outputs for all rows, float32 [rows, outputs], on the CPU."""
-    device = next(network.parameters()).device
-    parts = []
-    with torch.inference_mode():
-        for first in range(0, len(features), SCORE_BATCH):
-            part = slice(first, first + SCORE_BATCH)
-            inputs = torch.from_numpy(np.array(features[part])), torch.from_numpy(np.array(codes[part]))
-            outputs = network(*(tensor.to(device) for tensor in inputs))
-            parts.append(network.combined(outputs).float().cpu())
-    return torch.cat(parts) if parts else torch.zeros(0, network.heads.units)
 
 
 def halves(rows: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
