@@ -17,7 +17,7 @@ from torch import Tensor
 from trunkline.balance import Balance, EqualWeights, GradientMethod
 from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing
 from trunkline.tasks._modules import Losses
-from trunkline.training.arm import weight_bytes
+from trunkline.training.arm_files import weight_bytes
 from trunkline.training.batches import Rows
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training

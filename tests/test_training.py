@@ -23,7 +23,8 @@ from trunkline.data.encode import Encoded
 from trunkline.errors import ArtifactError, DataError
 from trunkline.files import read_json, sha256
 from trunkline.training.affinity import AffinityMeter
-from trunkline.training.arm import as_rows, penalised, shared_arm, weight_bytes
+from trunkline.training.arm import as_rows, penalised, shared_arm
+from trunkline.training.arm_files import weight_bytes
 from trunkline.training.batches import CHUNK, Rows, epoch_batches, steps_per_epoch
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Monitor
