@@ -88,6 +88,12 @@ class Levels(Gated):
         return self._levels[-1]
 
     @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The last level's own experts and gates, and the gates before: what is earlier goes on to all tasks."""
+        gates = [weight for level in self._levels[-2:] for weight in level.gates.parameters()]
+        return [*self._last_level.own.parameters(), *gates]
+
+    @property
     def shared(self) -> Layered:
         """The last level's shared experts."""
         return self._last_level.shared

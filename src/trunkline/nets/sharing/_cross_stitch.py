@@ -51,6 +51,11 @@ class Stitched(OwnOutputs):
         self.stitches = nn.ModuleList([Stitch(tasks, first) for _ in self.trunks.parts])
 
     @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The last stitch: what each head takes of each trunk."""
+        return list(self.stitches[-1].parameters())
+
+    @property
     def shared(self) -> Layered:
         """The trunks: through the last stitch every head reads all of them."""
         return self.trunks

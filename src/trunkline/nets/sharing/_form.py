@@ -42,6 +42,11 @@ class OwnOutputs(nn.Module):
     own = True
 
     @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The weights that are one task's each, which no other task's gradient reaches."""
+        return []
+
+    @property
     @abstractmethod
     def shared(self) -> Layered:
         """What all tasks share last: a trunk, or several side by side."""

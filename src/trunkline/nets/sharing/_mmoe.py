@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from trunkline.nets.layers import Layered, Layers
 from trunkline.nets.sharing._gates import Gated, Gates, mixed
@@ -30,6 +30,11 @@ class Experts(Gated):
     def experts(self, tasks: Sequence[str]) -> list[str]:
         """Return a name for each expert."""
         return [f"shared {number}" for number in range(1, self.gates.logits.units + 1)]
+
+    @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The gates."""
+        return list(self.gates.parameters())
 
     @property
     def shared(self) -> Layered:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trunkline.nets.layers import Layered, Layers
 from trunkline.nets.sharing._gates import Gated, Gates, mixed, mixed_own
@@ -40,6 +40,11 @@ class OwnTables(Gated):
         shared = self.gates.logits.units - self.tasks * self.of_task
         own = [f"{task} {number + 1}" for task in tasks for number in range(self.of_task)]
         return own + [f"shared {number + 1}" for number in range(shared)]
+
+    @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """Own experts and gates; the tables lie in one with the shared one."""
+        return [*self.own_experts.parameters(), *self.gates.parameters()]
 
     @property
     def shared(self) -> Layered:

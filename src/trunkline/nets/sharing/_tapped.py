@@ -29,6 +29,11 @@ class Tapped(OverTrunk):
         self.trunk, self.taps = trunk, list(taps)
 
     @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The layers that a single head reads."""
+        return [weight for layer in self.trunk.layers[sorted(self.taps)[-2] :] for weight in layer.parameters()]
+
+    @property
     def last(self) -> Linear:
         """The last layer that every task's gradient reaches: that of the lowest tap."""
         return self.trunk.linear_of(min(self.taps))
