@@ -23,7 +23,7 @@ from typing import Any
 from uuid import UUID
 
 from trunkline.pipeline.environment import be_quiet
-from trunkline.pipeline.family import leave_on_sigterm
+from trunkline.pipeline.family import end_undisturbed, leave_on_sigterm
 
 HERE = Path(__file__).resolve().parent.parent
 SETTINGS = {
@@ -283,7 +283,5 @@ if __name__ == "__main__":
     except BaseException as error:
         code = _ended(error)
     finally:
-        # Prefect ends its temporary server when Python exits; nothing may interrupt that.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end_undisturbed()  # Prefect ends its temporary server when Python exits
     sys.exit(code)

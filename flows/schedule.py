@@ -17,7 +17,7 @@ from temporary_server import FOR_A_SCHEDULE, TemporaryServer
 
 from trunkline.cli.app import say_why
 from trunkline.pipeline.environment import be_quiet
-from trunkline.pipeline.family import leave_on_sigterm
+from trunkline.pipeline.family import end_undisturbed, leave_on_sigterm
 from trunkline.pipeline.lock import hold
 
 LOCK = Path(".trunkline/schedule.lock")
@@ -82,7 +82,5 @@ if __name__ == "__main__":
     except Exception as error:
         code = say_why(error)
     finally:
-        # The server is stopped when Python exits; nothing may interrupt that.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end_undisturbed()  # the server is stopped when Python exits
     sys.exit(code)

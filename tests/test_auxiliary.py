@@ -23,7 +23,7 @@ from trunkline.files import check_seal, read_json
 from trunkline.nets.network import Network
 from trunkline.nets.sharing import read_sharing
 from trunkline.project import parse_project
-from trunkline.training.arm import weight_bytes
+from trunkline.training.arm_files import weight_bytes
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.fading import say
 from trunkline.training.fit import Arm, _Trainer, fit

@@ -26,7 +26,7 @@ from trunkline.chance import stream_seed
 from trunkline.errors import ParamsError
 from trunkline.nets.declarations import MLPTrunk
 from trunkline.project import parse_project
-from trunkline.training.arm import weight_bytes
+from trunkline.training.arm_files import weight_bytes
 from trunkline.training.batches import Batch, Rows
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training

@@ -19,7 +19,7 @@ from trunkline.files import read_json, seal
 from trunkline.project import parse_project
 from trunkline.training.budget import EPOCHS, ROWS_OF_A_STEP
 from trunkline.training.declarations import DeclaredTraining, Training
-from trunkline.training.length import ENOUGH, choose_epochs
+from trunkline.training.tuning import ENOUGH, choose_epochs
 
 LEFT = DeclaredTraining()
 

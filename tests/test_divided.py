@@ -24,7 +24,7 @@ from trunkline.nets.declarations import MLPTrunk
 from trunkline.nets.stack import draw_from
 from trunkline.project import load_project, parse_project
 from trunkline.training.affinity import AffinityMeter
-from trunkline.training.arm import weight_bytes
+from trunkline.training.arm_files import weight_bytes
 from trunkline.training.batches import Rows
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Monitor, Training

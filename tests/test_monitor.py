@@ -24,7 +24,7 @@ from trunkline.nets.stack import stack
 from trunkline.nets.trunks import MLPTrunk
 from trunkline.tasks._modules import Losses
 from trunkline.training.affinity import AffinityMeter, Series, last_layer_gradients
-from trunkline.training.arm import weight_bytes
+from trunkline.training.arm_files import weight_bytes
 from trunkline.training.batches import Batch, Rows
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Monitor

@@ -13,6 +13,7 @@ from trunkline.errors import ParamsError
 from trunkline.nets.declarations import Sharing, Trunk, read_sharing, read_trunk
 from trunkline.nets.gates import gate_report
 from trunkline.nets.network import Network, fitted_sharing, parameter_count
+from trunkline.nets.sharing._tapped import tapped
 from trunkline.nets.stack import draw_from, member, stack
 from trunkline.project import parse_project
 from trunkline.training.monitoring.rules import collapsed
@@ -105,6 +106,33 @@ def test_the_last_shared_layer_is_moved_by_every_task_and_heads_by_their_own_alo
         others = [place for place in range(5) if place not in range(places.start, places.stop)]
         assert not network.heads.weight.grad[others].any()
         assert network.heads.weight.grad[places].any()
+
+
+@every_trunk
+@every_form
+def test_a_form_calls_those_weights_own_that_one_task_alone_moves(form: dict[str, Any], trunk: dict[str, Any]) -> None:
+    demand_that_own_weights_are_moved_by_one_task(stirred(made(form, trunk)))
+
+
+@pytest.mark.parametrize("taps", [(1, 1, 2), (1, 2, 2), (2, 1, 1)])
+def test_a_tapped_trunk_calls_those_layers_own_that_one_head_reads(taps: tuple[int, ...]) -> None:
+    network = made(FORMS[0], TRUNKS[0])
+    network.trunk = tapped(network.trunk, taps)
+    demand_that_own_weights_are_moved_by_one_task(stirred(network))
+    assert len(network.own_weights) == (4 if sorted(taps) == [1, 1, 2] else 2)
+
+
+def demand_that_own_weights_are_moved_by_one_task(network: Network) -> None:
+    moving = {name: torch.zeros_like(weight) for name, weight in network.named_parameters()}
+    for places in OF_TASK:
+        network.zero_grad()
+        network(*rows(200))[:, places].square().sum().backward()
+        for name, weight in network.named_parameters():
+            moving[name] += weight.grad != 0
+    own = {id(weight) for weight in network.own_weights}
+    assert {name for name, weight in network.named_parameters() if id(weight) in own} == {
+        name for name, tasks in moving.items() if tasks.max() == 1
+    }
 
 
 def demand_that_a_seed_decides(form: dict[str, Any], trunk: dict[str, Any]) -> None:

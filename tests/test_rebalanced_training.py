@@ -23,12 +23,13 @@ from trunkline.files import read_json, sha256
 from trunkline.nets.declarations import MLPTrunk
 from trunkline.tasks import KINDS
 from trunkline.tasks._modules import Losses, Predict
-from trunkline.training.arm import load_arm, network_outputs
+from trunkline.training.arm import load_arm
 from trunkline.training.batches import Rows
 from trunkline.training.calibrate import fit_correction
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
 from trunkline.training.fit import Arm, Fitted, fit
+from trunkline.training.forward import network_outputs
 from trunkline.training.rebalanced import RowDraws, loss_states, network_states, row_weights
 
 Array = np.ndarray[Any, Any]

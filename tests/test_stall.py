@@ -17,11 +17,12 @@ from torch import Tensor
 from trunkline.balance import Balance, EqualWeights, GradientMethod
 from trunkline.nets.declarations import HardSharing, MLPTrunk, Sharing
 from trunkline.tasks._modules import Losses
-from trunkline.training.arm import network_outputs, weight_bytes
+from trunkline.training.arm_files import weight_bytes
 from trunkline.training.batches import Rows
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.declarations import Training
 from trunkline.training.fit import Arm, Fitted, _Trainer, fit
+from trunkline.training.forward import mean_losses, network_outputs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -71,7 +72,7 @@ def trained(arm: Arm, rows: Rows, checkpoints: Checkpoints) -> list[Fitted]:
 @pytest.fixture(autouse=True)
 def few_rows_may_start_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dozen labels per task say little of the constant prediction's loss."""
-    monkeypatch.setattr("trunkline.training.fit.START_RANGE", (0.3, 3.0))
+    monkeypatch.setattr("trunkline.training.start.START_RANGE", (0.3, 3.0))
 
 
 @pytest.mark.parametrize(
@@ -153,13 +154,12 @@ def test_a_score_does_not_depend_on_how_rows_are_cut_into_batches(
     network, places = trainer.members[0].network.eval(), torch.arange(ROWS)
     whole = (
         network_outputs(network, rows.features, rows.codes),
-        trainer._mean_losses([network], rows, places, trainer.skill_losses),
+        mean_losses([network], rows, places, trainer.skill_losses),
     )
-    for module in ("arm", "fit"):
-        monkeypatch.setattr(f"trunkline.training.{module}.SCORE_BATCH", 7)
+    monkeypatch.setattr("trunkline.training.forward.SCORE_BATCH", 7)
     cut = (
         network_outputs(network, rows.features, rows.codes),
-        trainer._mean_losses([network], rows, places, trainer.skill_losses),
+        mean_losses([network], rows, places, trainer.skill_losses),
     )
     for one, other in zip(whole, cut, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)

@@ -22,7 +22,7 @@ from trunkline.nets.network import Network
 from trunkline.nets.stack import member, stack
 from trunkline.nets.trunks import read_trunk
 from trunkline.project import parse_project
-from trunkline.training.arm import weight_bytes
+from trunkline.training.arm_files import weight_bytes
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.engine import gradients
 from trunkline.training.fit import _Trainer, fit

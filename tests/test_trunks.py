@@ -27,7 +27,8 @@ from trunkline.nets.trunks._ft_transformer import Attention
 from trunkline.project import parse_project
 from trunkline.tasks._copies import mean_prediction
 from trunkline.tasks._modules import Correction, Losses, Predict
-from trunkline.training.arm import load_arm, shared_arm, weight_bytes
+from trunkline.training.arm import load_arm, shared_arm
+from trunkline.training.arm_files import weight_bytes
 from trunkline.training.checkpoint import Checkpoints
 from trunkline.training.fit import Fitted, fit
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trunkline.errors import ArtifactError
-from trunkline.files import read_json
+from trunkline.serving.aliases import version_in_service
 
 REGISTRY = Path("models/registry")
 EXPORT = Path("models/export")
@@ -20,11 +19,8 @@ def model_in_service(root: Path, name: str) -> Path:
         name: Of the model, as `export.name` has it.
 
     Raises:
-        ArtifactError: The registry's aliases are not readable.
+        ArtifactError: The registry's aliases are damaged.
     """
-    aliases = root / REGISTRY / name / "aliases.json"
-    content = read_json(aliases) if aliases.exists() else {}
-    if not isinstance(content, dict):
-        raise ArtifactError(f"{aliases}: is damaged, so nothing says which version is in service")
-    champion = content.get("champion")
-    return root / EXPORT / MODEL if champion is None else aliases.parent / str(champion) / MODEL
+    folder = root / REGISTRY / name
+    champion = version_in_service(folder)
+    return root / EXPORT / MODEL if champion is None else folder / str(champion) / MODEL

@@ -99,6 +99,11 @@ class Network(nn.Module):
         layer: Linear = self.trunk.last
         return layer
 
+    @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The weights that are one task's each: heads, and what a form of sharing has for each task."""
+        return [*self.heads.parameters(), *getattr(self.trunk, "own_weights", [])]
+
     def prepared(self, features: Tensor, codes: Tensor) -> Tensor:
         """Return what the form reads: [(members,) rows, width]; with several tables, one such per table."""
         features, embedded = self.numbers(features), self.embedding(codes + self.offsets)

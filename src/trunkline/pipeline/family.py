@@ -39,6 +39,12 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def end_undisturbed() -> None:
+    """Ignore SIGTERM and SIGINT from now on: nothing may interrupt what is stopped when Python exits."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def end_with_parents() -> None:
     """End this process when DVC, or the shell between it and DVC, is gone. Does nothing outside DVC."""
     if STARTED_BY_DVC not in os.environ:

@@ -16,9 +16,10 @@ from typing import Any
 
 from trunkline.errors import ArtifactError, ParamsError
 from trunkline.files import check_seal, read_json, write_json
+from trunkline.serving.aliases import ALIASES, read_aliases
 
 REGISTRY = Path("models/registry")
-ALIASES, ENTRY = "aliases.json", "entry.json"
+ENTRY = "entry.json"
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 FORMAT = 1
 
@@ -64,19 +65,7 @@ class Registry:
         Raises:
             ArtifactError: aliases.json is damaged.
         """
-        path = self.folder / ALIASES
-        if not path.exists():
-            return {}
-        try:
-            content = read_json(path)
-            assert isinstance(content, dict)
-            assert all(type(version) is int for version in content.values())
-        except (ArtifactError, AssertionError) as fault:
-            raise ArtifactError(
-                f"{path}: is damaged, so nothing says which version is in service; entry.json of each version says "
-                f'what was decided: write {{"champion": VERSION}} into it'
-            ) from fault
-        return content
+        return read_aliases(self.folder)
 
     def set_aliases(self, aliases: dict[str, int | None]) -> None:
         """Change aliases in one step; None takes one away.

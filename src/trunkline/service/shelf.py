@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trunkline.errors import ArtifactError, ParamsError
-from trunkline.files import read_json
 from trunkline.service.datatypes import OF_ONNX
 from trunkline.service.refusal import Refusal
+from trunkline.serving.aliases import ALIASES, version_in_service
 from trunkline.serving.session import Model, open_model
 
-MODEL, CARD, ALIASES, ENTRY = "model.onnx", "card.json", "aliases.json", "entry.json"
+MODEL, CARD, ENTRY = "model.onnx", "card.json", "entry.json"
 NEWEST = 3  # versions of a numbered folder that are served
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 DIGITS = 12  # of the sha256 that name a version
@@ -166,13 +166,13 @@ class Shelf:
         numbers = _numbers(path)
         if not numbers:
             raise ArtifactError(f"{path}: holds no {MODEL}, nor folders 1, 2, ... that do; give an exported model")
-        champion = _champion(path)
+        champion = version_in_service(path)
         if champion is None and any((path / str(n) / ENTRY).exists() for n in numbers):
             raise ArtifactError(f"{path}: no version is in service; `trunkline promote` puts one there")
-        if champion is not None and champion not in map(str, numbers):
+        if champion is not None and champion not in numbers:
             raise ArtifactError(f"{path / ALIASES}: names version '{champion}'; there are {_listed(numbers)}")
-        kept = [n for n in numbers if n in numbers[-self.newest :] or str(n) == champion]
-        return [(str(n), path / str(n) / MODEL) for n in kept], champion
+        kept = [n for n in numbers if n in numbers[-self.newest :] or n == champion]
+        return [(str(n), path / str(n) / MODEL) for n in kept], None if champion is None else str(champion)
 
     def _glance(self, place: Place) -> Glance:
         try:
@@ -193,17 +193,6 @@ def _numbers(path: Path) -> list[int]:
     return sorted(
         int(name) for name in folders if re.fullmatch(r"[1-9][0-9]*", name) and (path / name / MODEL).exists()
     )
-
-
-def _champion(path: Path) -> str | None:
-    """Return the version in service as `trunkline promote` left it; None where none is."""
-    if not (path / ALIASES).exists():
-        return None
-    content = read_json(path / ALIASES)
-    if not isinstance(content, dict):
-        raise ArtifactError(f"{path / ALIASES}: is damaged, so nothing says which version is in service")
-    champion = content.get("champion")
-    return None if champion is None else str(champion)
 
 
 def _listed(numbers: list[int]) -> str:

@@ -325,9 +325,3 @@ def float_labels(column: pa.ChunkedArray) -> Array:
     import pyarrow as pa
 
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
-
-
-def number_summary(labels: pl.Series) -> Summary:
-    """Return rows, mean and standard deviation of labels that are numbers."""
-    values = labels.drop_nulls().to_numpy()
-    return Summary(len(values), {}, {"mean": float(values.mean()), "sd": float(values.std())} if len(values) else None)

@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from trunkline.errors import DataError
-from trunkline.tasks.base import Array, LabelColumn, Metric, Part, Summary, TargetTask, TaskState, number_summary
+from trunkline.tasks.base import Array, LabelColumn, Metric, Part, TaskState
 from trunkline.tasks.metrics import SAYS, Resampled, Totals, mean
+from trunkline.tasks.number import NumberTask
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from trunkline.tasks._head import Head
 
 
-class CountTask(TargetTask):
+class CountTask(NumberTask):
     """A target that counts: visits, claims, goals. Rows without a label are skipped for this task only."""
 
     kind: Literal["count"]
@@ -40,11 +38,6 @@ class CountTask(TargetTask):
     skill_metric: ClassVar[str] = "deviance"
     output_names: ClassVar[tuple[str, ...]] = ("value",)
     promised: ClassVar[str] = "a count the expected one"
-    charted: ClassVar[tuple[str, str | None, str | None]] = (
-        "bars: predictions, dashes: labels",
-        "prediction",
-        "label",
-    )
 
     @property
     def label_columns(self) -> dict[str, LabelColumn]:
@@ -61,14 +54,7 @@ class CountTask(TargetTask):
         Raises:
             DataError: Fewer than two different labels.
         """
-        known = labels[np.isfinite(labels)]
-        if not len(known) or known.min() == known.max():
-            held = f"only the value {known[0]:g}" if len(known) else "no value"
-            raise DataError(
-                f"task '{name}': column '{self.target}' has {held} among {len(known)} labelled training rows; "
-                f"a count task needs labels that differ.\n"
-                f"  Check tasks.{name}.target, or train on another period"
-            )
+        known = self.learned(name, labels, "a count")
         rate = float(known.mean())
         return {
             "kind": "count",
@@ -80,15 +66,6 @@ class CountTask(TargetTask):
             "outputs": 1,
             "unit": self.unit,
         }
-
-    @staticmethod
-    def encode(values: Array, state: TaskState) -> Array:
-        """Return float32 labels, NaN for no label."""
-        return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
-
-    def summary(self, *labels: pl.Series) -> Summary:
-        """Return mean and standard deviation."""
-        return number_summary(labels[0])
 
     @staticmethod
     def head() -> Head:

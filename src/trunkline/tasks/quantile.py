@@ -18,29 +18,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from trunkline.errors import DataError
 from trunkline.tasks.base import (
     Array,
     LabelColumn,
     Measure,
     Metric,
     Part,
-    Summary,
-    TargetTask,
     TaskState,
-    number_summary,
 )
 from trunkline.tasks.metrics import Resampled, Totals, mean
+from trunkline.tasks.number import NumberTask
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from trunkline.tasks._head import Head
 
 LEAST_DISTANCE = 0.01  # between neighbours at the start, in standard deviations; a distance of 0 could not be learned
 
 
-class QuantileTask(TargetTask):
+class QuantileTask(NumberTask):
     """A target that is a number, of which not one value is wanted but how it is spread."""
 
     kind: Literal["quantile"]
@@ -96,14 +91,7 @@ class QuantileTask(TargetTask):
         Raises:
             DataError: Fewer than two different labels.
         """
-        known = labels[np.isfinite(labels)]
-        if not len(known) or known.min() == known.max():
-            held = f"only the value {known[0]:g}" if len(known) else "no value"
-            raise DataError(
-                f"task '{name}': column '{self.target}' has {held} among {len(known)} labelled training rows; "
-                f"a quantile task needs labels that differ.\n"
-                f"  Check tasks.{name}.target, or train on another period"
-            )
+        known = self.learned(name, labels, "a quantile")
         levels = np.array(self.quantiles)
         middle = int(np.abs(levels - 0.5).argmin())
         center, spread = float(known.mean()), float(known.std())
@@ -124,15 +112,6 @@ class QuantileTask(TargetTask):
             "outputs": len(levels),
             "unit": self.unit,
         }
-
-    @staticmethod
-    def encode(values: Array, state: TaskState) -> Array:
-        """Return float32 labels in the target's own unit, NaN for no label; the loss puts them on its scale."""
-        return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
-
-    def summary(self, *labels: pl.Series) -> Summary:
-        """Return mean and standard deviation."""
-        return number_summary(labels[0])
 
     @staticmethod
     def head() -> Head:

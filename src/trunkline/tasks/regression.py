@@ -13,19 +13,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from trunkline.errors import DataError
-from trunkline.tasks.base import LabelColumn, Metric, Part, Summary, TargetTask, TaskState, number_summary
+from trunkline.tasks.base import LabelColumn, Metric, Part, TaskState
 from trunkline.tasks.metrics import SAYS, Resampled, mean, r2, root_mean
+from trunkline.tasks.number import NumberTask
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from trunkline.tasks._head import Head
 
 HUBER_DELTA = 1.0  # in training standard deviations
 
 
-class RegressionTask(TargetTask):
+class RegressionTask(NumberTask):
     """A target that is a number."""
 
     kind: Literal["regression"]
@@ -52,11 +50,6 @@ class RegressionTask(TargetTask):
     output_names: ClassVar[tuple[str, ...]] = ("value", "lower", "upper")
     regions: ClassVar[tuple[str, ...]] = ("lower", "upper")
     promised: ClassVar[str] = "a number its value"
-    charted: ClassVar[tuple[str, str | None, str | None]] = (
-        "bars: predictions, dashes: labels",
-        "prediction",
-        "label",
-    )
 
     @property
     def label_columns(self) -> dict[str, LabelColumn]:
@@ -81,14 +74,7 @@ class RegressionTask(TargetTask):
         Raises:
             DataError: Fewer than two different labels.
         """
-        known = labels[np.isfinite(labels)]
-        if not len(known) or known.min() == known.max():
-            held = f"only the value {known[0]:g}" if len(known) else "no value"
-            raise DataError(
-                f"task '{name}': column '{self.target}' has {held} among {len(known)} labelled training rows; "
-                f"a regression task needs labels that differ.\n"
-                f"  Check tasks.{name}.target, or train on another period"
-            )
+        known = self.learned(name, labels, "a regression")
         mean_all = float(known.mean())
         if self.clip:
             known = np.clip(known, self.clip[0], self.clip[1])
@@ -109,15 +95,6 @@ class RegressionTask(TargetTask):
             "outputs": 1,
             "unit": self.unit,
         }
-
-    @staticmethod
-    def encode(values: np.ndarray[Any, Any], state: TaskState) -> np.ndarray[Any, Any]:
-        """Return float32 labels in the target's own unit, NaN for no label; the loss puts them on its scale."""
-        return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
-
-    def summary(self, *labels: pl.Series) -> Summary:
-        """Return mean and standard deviation."""
-        return number_summary(labels[0])
 
     @staticmethod
     def head() -> Head:

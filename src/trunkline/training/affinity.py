@@ -245,7 +245,8 @@ def lookahead(network: Network, losses: Losses, batch: Batch, learning_rate: flo
         batch: The rows.
         learning_rate: Length of the step, as a share of the norm of the shared weights that the gradient touches.
     """
-    shared = {name: weight for name, weight in network.named_parameters() if not name.startswith("heads.")}
+    own = {id(weight) for weight in network.own_weights}
+    shared = {name: weight for name, weight in network.named_parameters() if id(weight) not in own}
     before = losses(network(batch.features, batch.codes), batch.targets, batch.weights)
     known = torch.where(_labelled(batch.targets) > 0, before.detach(), math.nan)
     found = []

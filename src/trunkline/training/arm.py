@@ -13,13 +13,12 @@ history.tsv          one row per seed and epoch: composite, and each task's loss
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ from trunkline.chance import numpy_stream, stream_seed, torch_stream
 from trunkline.columns.encoder import Encoder
 from trunkline.data.encode import Arrays, Encoded
 from trunkline.errors import ArtifactError
-from trunkline.files import check_seal, read_json, seal, write_bytes, write_json, write_text
+from trunkline.files import check_seal, read_json
 from trunkline.nets.declarations import HardSharing, Sharing, Trunk, read_sharing, read_trunk
 from trunkline.nets.gates import gate_report
 from trunkline.nets.network import Network, fitted_sharing, narrowed
@@ -37,6 +36,7 @@ from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, Region, loss_targets
 from trunkline.tasks.given import head_labels, loss_labels, placed
 from trunkline.training.affinity import AffinityMeter
+from trunkline.training.arm_files import arm_texts, in_number, write_arm
 from trunkline.training.batches import Rows, steps_per_epoch
 from trunkline.training.calibrate import fit_corrections, uncorrected
 from trunkline.training.checkpoint import Checkpoints, identity
@@ -44,13 +44,14 @@ from trunkline.training.conformal import fit_regions, refuse_too_few
 from trunkline.training.declarations import Calibration, DeclaredTraining, Monitor, Training
 from trunkline.training.fading import fadings
 from trunkline.training.fairness import FairnessPenalty
-from trunkline.training.fit import SCORE_BATCH, Arm, Fitted, Report, choose_device, fit
-from trunkline.training.length import choose_epochs
+from trunkline.training.fit import Arm, Fitted, Report, choose_device, fit
+from trunkline.training.forward import network_outputs
 from trunkline.training.monitoring.watch import Watch, Watched
 from trunkline.training.precision import slow_bfloat16
 from trunkline.training.processes import ALONE, Processes
 from trunkline.training.rebalanced import Plan, loss_states, network_states, row_weights
 from trunkline.training.sampling import Sampling, Shuffle
+from trunkline.training.tuning import tuned_recipe
 
 
 def train_arm(
@@ -81,88 +82,70 @@ def train_arm(
         report: Takes lines of progress.
         processes: Those that train this arm together; the first one writes.
     """
-    torch.set_num_threads(threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU sums in a fixed order only with this
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch has no stub
-    arrays = encoded.side("validation")
-    train, validation = (as_rows(side, arm) for side in (encoded.side("train"), arrays))
-    chooses, calibrates = halves(len(validation.features), seed)
-    selection, held = validation.subset(chooses), validation.subset(calibrates)
-    labels = {name: np.array(of_task[calibrates]) for name, of_task in arrays.labels.items()}
-    refuse_too_few(arm.states, labels, calibration.coverage)
-    train = train._replace(weights=row_weights(arm.states, arm.plans, encoded.side("train").labels))
-    facts, slot = _facts(arm, encoded, monitor, seed, threads) | _in_number(processes), work / arm.name
-    device, units = choose_device(arm.training.device), max(arm.trunk.widths)
-    for line in slow_bfloat16(arm.training.precision, device, units):
+    _compute_alike(threads)
+    sides = _sides(arm, encoded, seed)
+    refuse_too_few(arm.states, sides.labels, calibration.coverage)
+    facts, slot = _facts(arm, encoded, monitor, seed, threads) | in_number(processes), work / arm.name
+    for line in slow_bfloat16(arm.training.precision, choose_device(arm.training.device), max(arm.trunk.widths)):
         report(f"warning: {line}")
 
     def fitted_with(
         training: Training, count: int, place: str, meter: AffinityMeter | None = None, watch: Watch | None = None
     ) -> list[Fitted]:
-        recipe = {"learning_rate": training.learning_rate, "epochs": training.epochs, "seeds": count}
-        checkpoints = Checkpoints(slot / place, identity({**facts, **recipe}))
+        changed = {"learning_rate": training.learning_rate, "epochs": training.epochs, "seeds": count}
+        checkpoints = Checkpoints(slot / place, identity({**facts, **changed}))
         seeds = [stream_seed(seed, "training", number) for number in range(count)]
-        return fit(
-            replace(arm, training=training), train, selection, seeds, checkpoints, report, meter, watch, processes
-        )
+        rows = sides.train, sides.selection
+        return fit(replace(arm, training=training), *rows, seeds, checkpoints, report, meter, watch, processes)
 
-    def composite(place: str, **changes: float) -> float:
-        return fitted_with(arm.training.model_copy(update=changes), 1, f"trial {place}")[0].composite
-
-    steps = steps_per_epoch(len(train.features), arm.training.batch, arm.training.shuffle_rows)
-    lengths: list[dict[str, float]] = []
-    if arm.training.tries_longer:
-        epochs, lengths = choose_epochs(
-            arm.training.epochs, steps, lambda epochs: composite(f"of {epochs} epochs", epochs=epochs), report
-        )
-        arm = replace(arm, training=arm.training.model_copy(update={"epochs": epochs}))
-        report(f"trains {epochs} epochs in steps of {arm.training.batch:,} rows")
-    trials = []
-    for place, rate in enumerate(tune):
-        report(f"tries learning rate {rate:g}")
-        trials.append({"learning_rate": rate, "composite": composite(str(place), learning_rate=rate)})
-    chosen = (
-        max(trials, key=lambda trial: trial["composite"])["learning_rate"] if trials else arm.training.learning_rate
+    steps = steps_per_epoch(len(sides.train.features), arm.training.batch, arm.training.shuffle_rows)
+    recipe, tuned = tuned_recipe(
+        arm.training, tune, steps, lambda recipe, place: fitted_with(recipe, 1, place)[0].composite, report
     )
-    watched = monitor is not None and len(arm.states) > 1 and (monitor.every or monitor.lookahead)
-    meter = AffinityMeter(list(arm.states), arm.training.seeds, monitor) if monitor and watched else None
-    watch = Watch(_watched(arm), _expected(arm, monitor), selection, meter, report) if monitor else None
-    recipe = arm.training.model_copy(update={"learning_rate": chosen})
+    arm = replace(arm, training=recipe)
+    meter, watch = _watchers(arm, monitor, sides.selection, report)
     fitted = fitted_with(recipe, recipe.seeds, "seeds", meter, watch)
-    if not processes.leads:
-        return
-    names = [f"{place}.safetensors" for place in range(len(fitted))]
-    for name, of_seed in zip(names, fitted, strict=True):
-        write_bytes(target / name, weight_bytes(of_seed.network))
-    calibrated = [_calibrated(arm, of_seed.network, held, labels, calibration) for of_seed in fitted]
-    write_json(
-        target / "calibration.json",
-        {
-            "version": 1,
-            "kind": calibration.kind,
-            "rows": len(calibrates),
-            **_by_part(calibrated),
-            **uncorrected(arm.states),
-        },
-    )
-    gates = [gate_report(each.network, validation.features, validation.codes, list(arm.states)) for each in fitted]
-    found = {"learning_rate": chosen, "trials": trials, **({"lengths": lengths} if lengths else {})}
-    found |= {"gates": gates} if any(gates) else {}
-    found |= _of_plans(arm.plans) | ({"alarms": watch.alarms.raised} if watch else {}) | _in_number(processes)
-    write_json(target / "run.json", _description(arm, threads, fitted, found))
-    rows = [{"seed": place, **row} for place, of_seed in enumerate(fitted) for row in of_seed.history]
-    write_text(target / "history.tsv", _tsv(rows))
-    files = ["calibration.json", "run.json", "history.tsv"]
-    if meter is not None:
-        write_json(target / "affinity.json", meter.result())
-        files.append("affinity.json")
-    if watch is not None:
-        for name, table in watch.tables(steps).items():
-            write_text(target / name, _tsv(table))
-            files.append(name)
-    seal(target, [*names, *files])
-    shutil.rmtree(slot, ignore_errors=True)  # this training has ended
+    if processes.leads:
+        calibrated = _calibrations(arm, fitted, sides, calibration)
+        found = tuned | _gates(arm, fitted, sides.validation)
+        texts = arm_texts(arm, fitted, calibrated, found, threads, processes, meter, watch, steps)
+        write_arm(target, [of_seed.network for of_seed in fitted], texts)
+        shutil.rmtree(slot, ignore_errors=True)  # this training has ended
+
+
+def _compute_alike(threads: int) -> None:
+    """Let the same sums be taken in the same order each time."""
+    torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU sums in a fixed order only with this
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch has no stub
+
+
+class _Sides(NamedTuple):
+    """The rows of an arm.
+
+    Attributes:
+        train: They teach.
+        validation: Those of the next two.
+        selection: They choose the epoch.
+        held: They calibrate.
+        labels: Of the tasks, for `held`.
+    """
+
+    train: Rows
+    validation: Rows
+    selection: Rows
+    held: Rows
+    labels: dict[str, np.ndarray[Any, Any]]
+
+
+def _sides(arm: Arm, encoded: Encoded, seed: int) -> _Sides:
+    taught, arrays = encoded.side("train"), encoded.side("validation")
+    train = as_rows(taught, arm)._replace(weights=row_weights(arm.states, arm.plans, taught.labels))
+    validation = as_rows(arrays, arm)
+    chooses, calibrates = halves(len(validation.features), seed)
+    labels = {name: np.array(of_task[calibrates]) for name, of_task in arrays.labels.items()}
+    return _Sides(train, validation, validation.subset(chooses), validation.subset(calibrates), labels)
 
 
 def shared_arm(
@@ -253,14 +236,6 @@ def as_rows(arrays: Arrays, arm: Arm) -> Rows:
     return Rows(arrays.features, arrays.codes, torch.stack(targets, dim=1), groups, weights)
 
 
-def weight_bytes(network: Network) -> bytes:
-    """Return the weights as safetensors; one metadata key, because several come in no fixed order."""
-    from safetensors.torch import save
-
-    tensors = {key: value.detach().cpu().contiguous() for key, value in sorted(network.state_dict().items())}
-    return save(tensors, metadata={"trunkline": json.dumps({"version": 1})})
-
-
 @dataclass(frozen=True)
 class Trained:
     """An arm as its folder holds it: the main tasks' states, and network and calibration of every seed."""
@@ -309,23 +284,30 @@ def load_arm(folder: Path, encoder: Encoder) -> Trained:
     return Trained(states, networks, corrections, regions, int(run["best_seed"]))
 
 
-def network_outputs(network: Network, features: np.ndarray[Any, Any], codes: np.ndarray[Any, Any]) -> torch.Tensor:
-    """Return the heads' outputs for all rows, float32 [rows, outputs], on the CPU."""
-    device = next(network.parameters()).device
-    parts = []
-    with torch.inference_mode():
-        for first in range(0, len(features), SCORE_BATCH):
-            part = slice(first, first + SCORE_BATCH)
-            inputs = torch.from_numpy(np.array(features[part])), torch.from_numpy(np.array(codes[part]))
-            outputs = network(*(tensor.to(device) for tensor in inputs))
-            parts.append(network.combined(outputs).float().cpu())
-    return torch.cat(parts) if parts else torch.zeros(0, network.heads.units)
-
-
 def halves(rows: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Split the validation rows: one half chooses, the other calibrates. Returns the places of both, ascending."""
     order = numpy_stream(seed, "validation halves").permutation(rows)
     return np.sort(order[: rows // 2]), np.sort(order[rows // 2 :])
+
+
+def _calibrations(arm: Arm, fitted: list[Fitted], sides: _Sides, calibration: Calibration) -> dict[str, Any]:
+    """Return what calibration.json holds."""
+    found = [_calibrated(arm, of_seed.network, sides.held, sides.labels, calibration) for of_seed in fitted]
+    corrections, regions = (list(of_seeds) for of_seeds in zip(*found, strict=True))
+    return {
+        "version": 1,
+        "kind": calibration.kind,
+        "rows": len(sides.held.features),
+        "corrections": corrections,
+        **({"regions": regions} if any(regions) else {}),
+        **uncorrected(arm.states),
+    }
+
+
+def _gates(arm: Arm, fitted: list[Fitted], rows: Rows) -> dict[str, Any]:
+    """Return what the gates of each seed do, where there are some."""
+    found = [gate_report(each.network, rows.features, rows.codes, list(arm.states)) for each in fitted]
+    return {"gates": found} if any(found) else {}
 
 
 def _calibrated(
@@ -336,11 +318,6 @@ def _calibrated(
     targets = [loss_targets(state, of_heads[name]).numpy() for name, state in arm.states.items()]
     corrections = fit_corrections(arm.states, outputs, np.stack(targets, axis=1), calibration.kind)
     return corrections, fit_regions(arm.states, corrections, outputs, labels, calibration.coverage)
-
-
-def _by_part(calibrated: list[tuple[dict[str, Correction], dict[str, Region]]]) -> dict[str, list[Any]]:
-    corrections, regions = (list(of_seeds) for of_seeds in zip(*calibrated, strict=True))
-    return {"corrections": corrections, **({"regions": regions} if any(regions) else {})}
 
 
 def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threads: int) -> dict[str, object]:
@@ -361,22 +338,15 @@ def _facts(arm: Arm, encoded: Encoded, monitor: Monitor | None, seed: int, threa
     }
 
 
-def _of_precision(training: Training) -> dict[str, object]:
-    return {} if training.precision == "auto" else {"precision": training.precision}  # auto follows from the device
-
-
-def _in_number(processes: Processes) -> dict[str, object]:
-    """Return how many processes trained, where it was not one: other last bits, as with other threads."""
-    return {"processes": processes.number} if processes.number > 1 else {}
-
-
-def _run(fitted: Fitted) -> dict[str, object]:
-    return {
-        "epochs": len(fitted.history),
-        "kept_epoch": fitted.kept_epoch,
-        "composite": fitted.composite,
-        "start_losses": fitted.start_losses,
-    }
+def _watchers(
+    arm: Arm, monitor: Monitor | None, selection: Rows, report: Report
+) -> tuple[AffinityMeter | None, Watch | None]:
+    """Return who measures whether gradients agree, and who looks at each task, where there is one."""
+    if monitor is None:
+        return None, None
+    measures = len(arm.states) > 1 and (monitor.every or monitor.lookahead)
+    meter = AffinityMeter(list(arm.states), arm.training.seeds, monitor) if measures else None
+    return meter, Watch(_watched(arm), _expected(arm, monitor), selection, meter, report)
 
 
 def _watched(arm: Arm) -> Watched:
@@ -394,41 +364,3 @@ def _expected(arm: Arm, monitor: Monitor) -> Monitor:
     if not arm.sampling.leaves_out:
         return monitor
     return monitor.model_copy(update={"alarms": monitor.alarms.model_copy(update={"unlabelled": None})})
-
-
-def _of_plans(plans: dict[str, Plan]) -> dict[str, object]:
-    shown = ("rule", "classes", "class_weights", "prior_shift")
-    held = {name: {part: plan[part] for part in shown} for name, plan in plans.items()}
-    return {"rebalance": held} if held else {}
-
-
-def _description(arm: Arm, threads: int, fitted: list[Fitted], tuned: dict[str, object]) -> dict[str, object]:
-    best = max(range(len(fitted)), key=lambda place: fitted[place].composite)
-    return {
-        "version": 1,
-        "arm": arm.name,
-        "tasks": arm.states,
-        "trunk": arm.trunk.model_dump(mode="json"),
-        "sharing": arm.sharing.model_dump(mode="json"),
-        **({"auxiliary": arm.fadings} if arm.fadings else {}),
-        "epochs": arm.training.epochs,
-        "batch": arm.training.batch,
-        "threads": threads,
-        "device": choose_device(arm.training.device).type,
-        **_of_precision(arm.training),
-        "torch": torch.__version__.split("+")[0],
-        "seeds": [_run(of_seed) for of_seed in fitted],
-        "best_seed": best,
-        **tuned,
-        **({"sampling": fitted[0].sampling} if fitted[0].sampling else {}),
-    }
-
-
-def _tsv(history: list[dict[str, Any]]) -> str:
-    lines = ["\t".join(history[0])]
-    lines += ["\t".join(map(_cell, row.values())) for row in history]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:.8g}"

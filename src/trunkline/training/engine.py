@@ -2,9 +2,9 @@
 
 A gradient method compares what the tasks ask of the shared layers. `level: last` looks at the weights and bias of the
 last shared layer, embeddings and heads left out: a gradient there is exact and costs one pass through a head. Weights
-found once serve `every` steps, and each step is one backward pass through the trunk, of the weighted losses. Heads get
-their own gradient as under equal weights: what a method says is about sharing. `level: all` looks at every shared
-parameter, by one backward pass per task.
+found once serve `every` steps, and each step is one backward pass through the trunk, of the weighted losses. Heads, and
+what else is one task's own, as gates and adapters, get their gradient as under equal weights: what a method says is
+about sharing. `level: all` looks at every shared parameter, by one backward pass per task.
 
 source      Gramian and weights: Quinton and Rey 2024, arXiv:2406.16232; last shared layer: Sener and Koltun 2018,
             arXiv:1810.04650, who take the layer's output; on its output, conflicts cannot be mended row by row.
@@ -134,9 +134,10 @@ def weights_used(learner: Learner, losses: Tensor) -> Tensor:
 
 
 def shared_and_own(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return the parameters that all tasks share, and those of the heads."""
-    own = list(network.heads.parameters())
-    return [weight for weight in network.parameters() if all(weight is not head for head in own)], own
+    """Return the parameters that tasks share, and those that are one task's each, as heads, gates and adapters."""
+    own = network.own_weights
+    apart = {id(weight) for weight in own}
+    return [weight for weight in network.parameters() if id(weight) not in apart], own
 
 
 def gradients(losses: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:

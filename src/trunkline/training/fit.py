@@ -32,19 +32,18 @@ from trunkline.training.divided import Divided
 from trunkline.training.engine import Learner, backward_for, keep_weights, weights_used
 from trunkline.training.fading import Fading, say
 from trunkline.training.fairness import FairnessPenalty
+from trunkline.training.forward import mean_losses
 from trunkline.training.monitoring.guard import refusal
 from trunkline.training.monitoring.steps import LastSteps
 from trunkline.training.monitoring.watch import Watch
 from trunkline.training.penalties import Penalties
 from trunkline.training.precision import autocast
 from trunkline.training.processes import ALONE, Processes
-from trunkline.training.rebalanced import Plan, RowDraws, loss_states, row_counts
+from trunkline.training.rebalanced import Plan, RowDraws, loss_states
 from trunkline.training.sampling import Sampling, Shuffle
 from trunkline.training.sampling._sampler import Feed
+from trunkline.training.start import first_losses
 
-START_ROWS = 20_000  # rows behind the check of the first losses; one batch is too few for a rare task
-START_RANGE = (0.8, 1.3)
-SCORE_BATCH = 8192
 GUARDED = 20  # steps after which a GPU is asked whether all numbers are finite, where nobody looks more often
 
 Report = Callable[[str], None]
@@ -223,21 +222,8 @@ class _Trainer:
         return self.fitted
 
     def _check_start(self) -> None:
-        """Refuse to start where a task's loss is not near its constant predictor's: wrong unit, loss or labels."""
-        count = min(len(self.train.features), START_ROWS)
-        low, high = START_RANGE
         for seed, fitted in zip(self.seeds, self.fitted, strict=True):
-            sample = torch.randperm(len(self.train.features), generator=torch_stream(seed, "start"))[:count]
-            losses = self._mean_losses([fitted.network], self.train, sample.sort().values, self.start_losses)[0]
-            labelled = (~torch.isnan(self.train.targets[sample])).any(dim=0)
-            for name, loss, known in zip(self.arm.states, losses.tolist(), labelled.tolist(), strict=True):
-                fitted.start_losses[name] = loss
-                if known and not low <= loss <= high:
-                    raise DataError(
-                        f"task '{name}': its loss before the first step is {loss:.3g} times that of a constant "
-                        f"prediction, expected {low} to {high}.\n  Its labels have a few extreme values or a wrong "
-                        f"unit: look at reports/validation.html, set tasks.{name}.clip or loss: huber"
-                    )
+            fitted.start_losses = first_losses(fitted.network, [*self.arm.states], self.train, self.start_losses, seed)
 
     def _active(self) -> list[bool]:
         """Return per member whether it still trains."""
@@ -368,7 +354,7 @@ class _Trainer:
         self._guard((self.epoch + 1) * self.steps - 1, active)
         places = torch.arange(len(self.selection.features))
         networks = [part.network for part in self.members]
-        losses = self._mean_losses(networks, self.selection, places, self.skill_losses)
+        losses = mean_losses(networks, self.selection, places, self.skill_losses)
         for place in [place for place, trains in enumerate(active) if trains]:
             self._note(place, train_losses[place], losses[place])
         self.epoch += 1
@@ -400,21 +386,6 @@ class _Trainer:
             fitted.composite, fitted.kept_epoch = composite, self.epoch + 1
             state = fitted.network.state_dict()
             self.best[place] = {key: value.clone() for key, value in state.items()} if chooses else None
-
-    def _mean_losses(self, networks: list[Network], rows: Rows, places: Tensor, losses: Losses) -> Tensor:
-        """Return each network's mean loss per task over the rows at `places`, as shares of the constant's."""
-        for network in networks:
-            network.eval()
-        sums = torch.zeros(len(networks), len(self.arm.states), device=self.device)
-        counts = torch.zeros(len(self.arm.states), device=self.device)
-        with torch.inference_mode():
-            for first in range(0, len(places), SCORE_BATCH):
-                batch = rows.take(places[first : first + SCORE_BATCH], self.device)
-                for place, network in enumerate(networks):
-                    outputs = network.combined(network(batch.features, batch.codes))
-                    sums[place] += losses.sums(outputs, batch.targets, batch.weights)[0]
-                counts += row_counts(batch.targets, batch.weights)
-        return (sums / counts).cpu()  # NaN for a task without a label here
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -15,8 +15,9 @@ from trunkline.evaluation.evidence import Evidence
 from trunkline.nets.network import Network
 from trunkline.tasks import Task, TaskState
 from trunkline.tasks._modules import Correction, Predict
-from trunkline.training.arm import Trained, load_arm, network_outputs
+from trunkline.training.arm import Trained, load_arm
 from trunkline.training.conformal import region_arrays
+from trunkline.training.forward import network_outputs
 
 
 def predictions(trained: Trained, rows: Arrays) -> list[dict[str, np.ndarray[Any, Any]]]:

@@ -56,6 +56,11 @@ class Attended(OverTrunk):
         count = len(self.trunk.parts)
         self.masks = nn.ModuleList([Mask(self.width, tasks, bottleneck, place > 0) for place in range(count)])
 
+    @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The masks."""
+        return list(self.masks.parameters())
+
     def forward(self, x: Tensor) -> Tensor:
         """Return each task's masked last layer, [(members,) rows, tasks, width]."""
         seen: Tensor | None = None

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trunkline.nets.layers import Layers
+from trunkline.nets.layers import Layered, Layers
 from trunkline.nets.sharing._gates import Gated, Gates, mixed, mixed_own
-from trunkline.nets.stack import Linear
 from trunkline.nets.trunks.base import BaseTrunk
 
 
@@ -89,14 +88,15 @@ class Levels(Gated):
         return self._levels[-1]
 
     @property
-    def last(self) -> Linear:
-        """The last layers of the last level's shared experts."""
-        return self._last_level.shared.last
+    def own_weights(self) -> list[nn.Parameter]:
+        """The last level's own experts and gates, and the gates before: what is earlier goes on to all tasks."""
+        gates = [weight for level in self._levels[-2:] for weight in level.gates.parameters()]
+        return [*self._last_level.own.parameters(), *gates]
 
     @property
-    def width(self) -> int:
-        """Of what a head reads."""
-        return self._last_level.shared.width
+    def shared(self) -> Layered:
+        """The last level's shared experts."""
+        return self._last_level.shared
 
     def shares(self, x: Tensor) -> list[Tensor]:
         """Return per level the tasks' shares, [rows, tasks, experts]."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trunkline.nets.layers import Layers
-from trunkline.nets.stack import Linear
+from trunkline.nets.layers import Layered, Layers
+from trunkline.nets.sharing._form import OwnOutputs
 from trunkline.nets.trunks.base import BaseTrunk
 
 
@@ -35,7 +35,7 @@ class Stitch(nn.Module):
         return torch.unflatten(torch.matmul(self.parts, x.flatten(-2)), -1, x.shape[-2:])
 
 
-class Stitched(nn.Module):
+class Stitched(OwnOutputs):
     """A trunk per task with a stitch after every layer.
 
     Args:
@@ -45,22 +45,20 @@ class Stitched(nn.Module):
         first: What a trunk takes of itself at first.
     """
 
-    own = True
-
     def __init__(self, inputs: int, tasks: int, trunk: BaseTrunk, first: float) -> None:
         super().__init__()
         self.trunks = trunk.build(inputs, Layers(tasks))
         self.stitches = nn.ModuleList([Stitch(tasks, first) for _ in self.trunks.parts])
 
     @property
-    def last(self) -> Linear:
-        """The trunks' last layers: through the last stitch every head reads all of them."""
-        return self.trunks.last
+    def own_weights(self) -> list[nn.Parameter]:
+        """The last stitch: what each head takes of each trunk."""
+        return list(self.stitches[-1].parameters())
 
     @property
-    def width(self) -> int:
-        """Of what a head reads."""
-        return self.trunks.width
+    def shared(self) -> Layered:
+        """The trunks: through the last stitch every head reads all of them."""
+        return self.trunks
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the stitched trunks, [(members,) rows, tasks, width]."""

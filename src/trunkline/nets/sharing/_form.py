@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -35,18 +36,38 @@ class Form(Protocol):
         """Return what the heads read, for the prepared columns `x` [(members,) rows, inputs]."""
 
 
-class OverTrunk(nn.Module):
-    """A form whose heads read one trunk, each in its own way."""
+class OwnOutputs(nn.Module):
+    """A form whose heads each read an output of their own."""
 
     own = True
-    trunk: Layered
+
+    @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The weights that are one task's each, which no other task's gradient reaches."""
+        return []
+
+    @property
+    @abstractmethod
+    def shared(self) -> Layered:
+        """What all tasks share last: a trunk, or several side by side."""
 
     @property
     def last(self) -> Linear:
-        """The trunk's last layer, without what a task changes about it."""
-        return self.trunk.last
+        """The last layers of what all tasks share, without what a task changes about them."""
+        return self.shared.last
 
     @property
     def width(self) -> int:
         """Of what a head reads."""
-        return self.trunk.width
+        return self.shared.width
+
+
+class OverTrunk(OwnOutputs):
+    """A form whose heads read one trunk, each in its own way."""
+
+    trunk: Layered
+
+    @property
+    def shared(self) -> Layered:
+        """The trunk."""
+        return self.trunk

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from trunkline.nets.sharing._form import OwnOutputs
 from trunkline.nets.stack import Dropout, Linear
 
 
@@ -64,10 +65,8 @@ def mixed_own(shares: Tensor, experts: Tensor) -> Tensor:
     return (of_tasks * turned).sum(dim=of_tasks.dim() - 3)
 
 
-class Gated(nn.Module):
+class Gated(OwnOutputs):
     """A form with gates, which can be watched."""
-
-    own = True
 
     @abstractmethod
     def experts(self, tasks: Sequence[str]) -> list[str]:

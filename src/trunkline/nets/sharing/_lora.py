@@ -83,6 +83,11 @@ class Adapted(OverTrunk):
         super().__init__()
         self.trunk = trunk.build(inputs, AdaptedLayers(tasks, rank))
 
+    @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The corrections."""
+        return [weight for part in self.modules() if isinstance(part, AdaptedLinear) for weight in (part.down, part.up)]
+
     def forward(self, x: Tensor) -> Tensor:
         """Return each task's corrected last layer, [(members,) rows, tasks, width]."""
         corrected: Tensor = self.trunk(x)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from trunkline.nets.layers import Layers
+from trunkline.nets.layers import Layered, Layers
 from trunkline.nets.sharing._gates import Gated, Gates, mixed
-from trunkline.nets.stack import Linear
 from trunkline.nets.trunks.base import BaseTrunk
 
 
@@ -33,14 +32,14 @@ class Experts(Gated):
         return [f"shared {number}" for number in range(1, self.gates.logits.units + 1)]
 
     @property
-    def last(self) -> Linear:
-        """The experts' last layers."""
-        return self.trunks.last
+    def own_weights(self) -> list[nn.Parameter]:
+        """The gates."""
+        return list(self.gates.parameters())
 
     @property
-    def width(self) -> int:
-        """Of what a head reads."""
-        return self.trunks.width
+    def shared(self) -> Layered:
+        """The experts."""
+        return self.trunks
 
     def shares(self, x: Tensor) -> list[Tensor]:
         """Return the one level's shares, [rows, tasks, experts]."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trunkline.nets.layers import Layers
+from trunkline.nets.layers import Layered, Layers
 from trunkline.nets.sharing._gates import Gated, Gates, mixed, mixed_own
-from trunkline.nets.stack import Linear
 from trunkline.nets.trunks.base import BaseTrunk
 
 
@@ -43,14 +42,14 @@ class OwnTables(Gated):
         return own + [f"shared {number + 1}" for number in range(shared)]
 
     @property
-    def last(self) -> Linear:
-        """The last layers of the experts over the shared table."""
-        return self.shared_experts.last
+    def own_weights(self) -> list[nn.Parameter]:
+        """Own experts and gates; the tables lie in one with the shared one."""
+        return [*self.own_experts.parameters(), *self.gates.parameters()]
 
     @property
-    def width(self) -> int:
-        """Of what a head reads."""
-        return self.shared_experts.width
+    def shared(self) -> Layered:
+        """The experts over the shared table."""
+        return self.shared_experts
 
     def shares(self, x: Tensor) -> list[Tensor]:
         """Return the one level's shares, [rows, tasks, experts]."""

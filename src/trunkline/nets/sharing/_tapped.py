@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from trunkline.nets.layers import Layered
+from trunkline.nets.sharing._form import OverTrunk
 from trunkline.nets.stack import Linear
 
 
-class Tapped(nn.Module):
+class Tapped(OverTrunk):
     """One trunk, of which each task's head reads the layer it is told to.
 
     Args:
@@ -23,21 +24,19 @@ class Tapped(nn.Module):
         taps: Per task the layer that its head reads, from 1.
     """
 
-    own = True
-
     def __init__(self, trunk: Layered, taps: Sequence[int]) -> None:
         super().__init__()
         self.trunk, self.taps = trunk, list(taps)
 
     @property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The layers that a single head reads."""
+        return [weight for layer in self.trunk.layers[sorted(self.taps)[-2] :] for weight in layer.parameters()]
+
+    @property
     def last(self) -> Linear:
         """The last layer that every task's gradient reaches: that of the lowest tap."""
         return self.trunk.linear_of(min(self.taps))
-
-    @property
-    def width(self) -> int:
-        """Of what a head reads."""
-        return self.trunk.width
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what each head reads, [(members,) rows, tasks, width]."""
