@@ -141,7 +141,13 @@ def _to_truth(array: pa.Array, where: str) -> pa.Array:
     else:
         words, numbers = pl.Series(array), pl.Series(array.cast(NUMBER, safe=False))
     bad = words.is_not_null() & ~numbers.is_in([0.0, 1.0]).fill_null(False)
-    _refuse(array, bad, where, "neither true/false, yes/no nor 0/1", "write one of these, and nothing where there is no label")
+    _refuse(
+        array,
+        bad,
+        where,
+        "neither true/false, yes/no nor 0/1",
+        "write one of these, and nothing where there is no label",
+    )
     return (numbers == 1).to_arrow()
 
 

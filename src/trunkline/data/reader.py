@@ -15,6 +15,7 @@ import gzip
 import io
 import itertools
 import re
+import shlex
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -120,6 +121,7 @@ def read_head(path: Path, null_values: list[str], rows: int) -> tuple[pa.Table, 
         EnvironmentFault: The file may not be read.
     """
     names = read_schema(path).names
+    total: int | None
     if is_parquet(path):
         table, total = _head_of_parquet(path, rows)
     else:
@@ -134,14 +136,21 @@ def _check_names(path: Path, names: list[str]) -> None:
     blank = [place for place, name in enumerate(names, start=1) if not name.strip()]
     if blank:
         raise DataError(
-            f"{path}: column {blank[0]} of {len(names)} has no name; name it "
-            f"(pandas writes such a column unless it is told index=False)"
+            f"{path}: column {blank[0]} of {len(names)} has no name; name it, or write the file without it"
+            f"{_naming(path) if blank[0] == 1 else ''}"
         )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(
             f"{path}: {len(twice)} column names appear more than once, such as {twice[0]!r}; rename one of them"
         )
+
+
+def _naming(path: Path) -> str:
+    """Return how to name the first column: R and pandas write one without a name for the numbers of rows."""
+    with _opened(path) as handle:
+        plain = handle.read(3).startswith((b'""', *map(str.encode, DELIMITERS)))
+    return f", for example by: sed -i -E '1s/^(\"\")?/row/' {shlex.quote(str(path))}" if plain else ""
 
 
 # --- what a file is ---------------------------------------------------------------------------------------
