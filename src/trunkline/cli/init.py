@@ -9,11 +9,15 @@ from typing import Annotated
 import typer
 
 from trunkline.cli.project_folder import find_project
+from trunkline.errors import ParamsError
 
 
 def init(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Parquet or CSV files of one form. Default: those in data/incoming/.")
+        list[Path] | None,
+        typer.Argument(
+            exists=True, dir_okay=False, help="Parquet or CSV files of one form. Default: those in data/incoming/."
+        ),
     ] = None,
     targets: Annotated[
         list[str] | None,
@@ -52,8 +56,6 @@ def init(
     root = find_project()
     paths = list(files or lying_drops(root))
     if not paths:
-        from trunkline.errors import ParamsError
-
         raise ParamsError(f"init: name a Parquet or CSV file, or put one into {INCOMING}/ first")
     if not dry_run:
         refuse_loss(root, paths, force=force)

@@ -5,6 +5,7 @@ CSV cells are text, so that text that spells something else counts as that, wher
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Literal
@@ -20,6 +21,15 @@ NO_VALUE = ("NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "none", "nan", "
 """Words that stand for "no value" where all other cells are numbers, moments, or yes and no."""
 NO_LABEL = ("NA", "N/A", "#N/A", "NULL")
 """Those that no class has for a name."""
+FORMS = {
+    "numbers with a comma; write them as 1234.5": re.compile(r"[+-]?[0-9.]*,[0-9]+"),
+    "numbers with a sign; write 1234.5": re.compile(r"[$\u20ac\u00a3] ?[+-]?[0-9.,]+|[+-]?[0-9.,]+ ?[%$\u20ac\u00a3]"),
+    "dates of another order; write them as 2013-01-31": re.compile(
+        r"(?:[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}|[0-9]{4}[./][0-9]{1,2}[./][0-9]{1,2})(?:[ T].*)?"
+    ),
+}
+"""What ingest takes for words, though the person means something else."""
+LOOKED_AT = 100  # words by which that is told
 LARGEST_EXACT = 2.0**53
 DAY = 86_400_000_000  # microseconds
 
@@ -88,6 +98,15 @@ class Held:
     def is_daily(self) -> bool:
         """Whether all moments are dates without a time."""
         return self.kind == "moment" and bool((self.values % DAY == 0).all())
+
+    @cached_property
+    def misspelled(self) -> str | None:
+        """What the words are that another form would make numbers or moments, with an example; None where words."""
+        if self.kind != "words":
+            return None
+        some = list(self.counts)[:LOOKED_AT]
+        found = (what for what, form in FORMS.items() if all(form.fullmatch(word) for word in some))
+        return next((what.replace(";", f", such as '{some[0]}';") for what in found), None)
 
     def no_values(self) -> set[str]:
         """Return the words that stand for "no value" here: what they stand among is none of words."""

@@ -79,7 +79,7 @@ def _reason(held: Held, key: Collection[str], ignored: Collection[str], outputs:
         return f"the same value in every row: {shown(next(iter(held.counts)))}"
     if len(key) == 1 and held.name in key:
         return "the key: it names rows"
-    return _naming(held)
+    return held.misspelled or _naming(held)
 
 
 def _naming(held: Held) -> str | None:

@@ -15,8 +15,9 @@ from trunkline.guess.words import figure, percent, shown
 KINDS = ("binary", "multiclass", "ordinal", "count", "regression")
 BY_HAND = ("quantile", "multilabel", "survival")
 MOST_CLASSES = 200
-MOST_CODES = 10  # different whole numbers that may be names of classes
+MOST_CODES, LARGEST_CODE = 10, 100  # different whole numbers that may be names of classes, and the largest
 LARGEST_COUNT = 1000
+YES = ("true", "yes", "1")
 LABEL_TYPES = {"binary": "truth", "multiclass": "words", "ordinal": "words", "count": "number", "regression": "number"}
 
 
@@ -115,6 +116,8 @@ def _aim(asked: Asked, held: Held, taken: set[str], rows: int) -> Aim:
     if held.different == 1:
         raise ParamsError(f"{where}: holds only {shown(next(iter(held.counts)))!r} in {held.known:,} rows, so there "
                           f"is nothing to learn; add rows with another label")  # fmt: skip
+    if held.misspelled and asked.kind in (None, "count", "regression"):
+        raise ParamsError(f"{where}: holds {held.misspelled}; or name a kind, such as {asked.column}:multiclass")
     if held.kind == "moment":
         raise ParamsError(f"{where}: holds moments; a target is a number, a word or true/false")
     kind, why = (asked.kind, "as you said") if asked.kind else _guessed(held, where)
@@ -150,7 +153,7 @@ def _guessed(held: Held, where: str) -> tuple[str, str]:
         return "regression", "numbers with fractions"
     if held.low == 0 and held.high <= LARGEST_COUNT and _falls_off(held):
         return "count", "whole numbers from 0, mostly small ones"
-    if held.low >= 0 and held.different <= MOST_CODES:
+    if held.low >= 0 and held.different <= MOST_CODES and held.high <= LARGEST_CODE:
         return "multiclass", "few whole numbers; if ordered, add :ordinal=low,..,high"
     return "regression", "whole numbers"
 
@@ -217,8 +220,8 @@ def _examples(held: Held) -> str:
 
 def _says(kind: str, asked: Asked, held: Held) -> str:
     if kind == "binary":
-        yes = sum(count for word, count in held.counts.items() if word.lower() in ("1", "true", "yes"))
-        return f"{percent(yes / held.known)} yes"
+        yes = sum(count for word, count in held.counts.items() if word.lower() in YES)
+        return f"{percent(held.mean if held.kind == 'whole' else yes / held.known)} yes"
     if kind == "ordinal":
         return " < ".join(map(shown, asked.classes))
     if kind == "multiclass":

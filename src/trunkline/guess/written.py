@@ -22,12 +22,7 @@ HEAD = """\
 
 
 def params_text(draft: Draft) -> str:
-    """Return the text of params.yaml.
-
-    Example:
-        >>> scalar("EWR"), scalar("no"), scalar("a: b")
-        ('EWR', '"no"', '"a: b"')
-    """
+    """Return the text of params.yaml."""
     sections = [
         _top(),
         _data(draft),
@@ -42,7 +37,12 @@ def params_text(draft: Draft) -> str:
 
 
 def scalar(text: str) -> str:
-    """Return text as YAML reads it back: in quotes unless it is a plain word."""
+    """Return text as YAML reads it back: in quotes unless it is a plain word.
+
+    Example:
+        >>> scalar("EWR"), scalar("no"), scalar("a: b")
+        ('EWR', '"no"', '"a: b"')
+    """
     plain = text.isascii() and text.replace("_", "a").replace("-", "a").isalnum() and text[:1].isalpha()
     if plain and text.lower() not in RESERVED:
         return text
