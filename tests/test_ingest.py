@@ -220,6 +220,7 @@ TEN = dt.datetime(2013, 1, 1, 10, tzinfo=dt.UTC)
         (pa.decimal128(9, 2), [Decimal("-1.25"), None], NUMBER, [-1.25, None]),
         (pa.null(), [None], NUMBER, [None]),
         (TEXT, ["true", "False", "1", "0", "0.0", "", None], TRUTH, [True, False, True, False, False, None, None]),
+        (TEXT, ["yes", "No", "NO", None], TRUTH, [True, False, False, None]),
         (pa.int64(), [0, 1, None], TRUTH, [False, True, None]),
         (pa.float64(), [0, 1, NAN], TRUTH, [False, True, None]),
         (pa.int8(), [3, None], TEXT, ["3", None]),

@@ -17,7 +17,7 @@ from trunkline.data.conversion import MOMENT, NUMBER, TEXT, TRUTHS, convert
 from trunkline.errors import DataError
 
 Kind = Literal["number", "whole", "words", "moment", "nothing"]
-NO_VALUE = ("NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "none", "nan", "-", ".", "?")
+NO_VALUE = ("NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "none", "nan", "NaN", "-", ".", "?")
 """Words that stand for "no value" where all other cells are numbers, moments, or yes and no."""
 NO_LABEL = ("NA", "N/A", "#N/A", "NULL")
 """Those that no class has for a name."""

@@ -12,6 +12,7 @@ from trunkline.guess.words import shown
 COMMENT = 40  # column at which comments begin, where the line is not longer
 MOST_SLICES, MOST_SLICE_WORDS = 2, 12
 RESERVED = frozenset(("true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf"))
+JOINTS = str.maketrans("_-.", "aaa")  # signs within a plain word
 UNITS = {"regression": "unit: null", "count": "unit: null"}
 
 HEAD = """\
@@ -43,7 +44,7 @@ def scalar(text: str) -> str:
         >>> scalar("EWR"), scalar("no"), scalar("a: b")
         ('EWR', '"no"', '"a: b"')
     """
-    plain = text.isascii() and text.replace("_", "a").replace("-", "a").isalnum() and text[:1].isalpha()
+    plain = text.isascii() and text.translate(JOINTS).isalnum() and text[:1].isalpha()
     if plain and text.lower() not in RESERVED:
         return text
     return '"' + "".join(map(_escaped, text)) + '"'
