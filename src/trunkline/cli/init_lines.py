@@ -59,8 +59,10 @@ def _read(draft: Draft) -> str:
     if table.is_whole:
         return f"{named}: {table.rows:,} rows, {len(table.names)} columns, all looked at"
     total = f"{table.total:,}" if table.total else "more"
-    return f"{named}: {len(table.names)} columns; looked at the first {table.rows:,} rows of {total}, so rare words " \
-           f"and values further down are not seen"  # fmt: skip
+    return (
+        f"{named}: {len(table.names)} columns; looked at the first {table.rows:,} rows of {total}, so rare words, "
+        f"odd values and repeated keys further down are not seen"
+    )
 
 
 def _split(draft: Draft) -> str:

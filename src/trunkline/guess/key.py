@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -46,9 +47,7 @@ def find_key(table: Table, asked: Sequence[str], targets: Collection[str]) -> Ke
     members = sorted(members, key=lambda held: -held.different)[:MOST_MEMBERS]
     for size in (2, 3):
         for group in itertools.combinations(members, size):
-            cells = 1.0
-            for held in group:
-                cells *= held.different
+            cells = math.prod(held.different for held in group)
             names = [name for name in table.columns if name in {held.name for held in group}]
             if table.rows <= cells <= FULLEST * table.rows and not repeats(table, names):
                 return Key(names, "together another value in every row")

@@ -31,8 +31,9 @@ def split_of(table: Table, time: str | None) -> Mapping[str, object]:
     _check(table, time)
     moments = read_moments(table, time)
     if missing := moments.null_count():
-        raise ParamsError(f"--time {time}: {missing:,} of {len(moments):,} rows have no moment; fill them in, or "
-                          f"leave --time out")  # fmt: skip
+        raise ParamsError(
+            f"--time {time}: {missing:,} of {len(moments):,} rows have no moment; fill them in, or leave --time out"
+        )
     different, rows = np.unique(moments.to_numpy(), return_counts=True)
     if len(different) < 3:
         raise ParamsError(f"--time {time}: holds {len(different)} different moments; a split in time needs three")

@@ -114,8 +114,10 @@ def _aim(asked: Asked, held: Held, taken: set[str], rows: int) -> Aim:
     if held.kind == "nothing":
         raise ParamsError(f"{where}: has no value in {rows:,} rows; a target needs labels")
     if held.different == 1:
-        raise ParamsError(f"{where}: holds only {shown(next(iter(held.counts)))!r} in {held.known:,} rows, so there "
-                          f"is nothing to learn; add rows with another label")  # fmt: skip
+        raise ParamsError(
+            f"{where}: holds only {shown(next(iter(held.counts)))!r} in {held.known:,} rows, so there is nothing to "
+            f"learn; add rows with another label"
+        )
     if held.misspelled and asked.kind in (None, "count", "regression"):
         raise ParamsError(f"{where}: holds {held.misspelled}; or name a kind, such as {asked.column}:multiclass")
     if held.kind == "moment":
