@@ -18,7 +18,7 @@ from trunkline.cli.cache_health import look_at_artifacts
 from trunkline.cli.check import find_faults
 from trunkline.cli.health import packages
 from trunkline.cli.settings import change_settings
-from trunkline.cli.verdict import ending_lines, verdict_lines
+from trunkline.cli.verdict import composite_lines, ending_lines, verdict_lines
 from trunkline.errors import BusyError, ParamsError
 from trunkline.files import seal, write_json
 from trunkline.pipeline.lock import hold
@@ -161,6 +161,15 @@ def test_the_verdict_table_is_aligned_and_shows_what_is_unknown(tmp_path):
     ]
 
 
+def test_where_no_average_exists_the_last_line_says_why(tmp_path):
+    counts = {"helped": 1, "hurt": 0, "equivalent": 0, "inconclusive": 1}
+    write_evaluation(tmp_path, composite={"delta_m_percent": None, "interval": None, **counts})
+    evaluation = json.loads((tmp_path / "reports/evaluation.json").read_text())
+    evaluation["tasks"]["arr15"]["alone"]["roc_auc"] = 0.0
+    said = " ".join(line.strip() for line in composite_lines(evaluation))
+    assert said.endswith("no average in percent of the score alone, as that of arr15 is 0 or unknown")
+
+
 def test_a_run_ends_with_three_paths_and_the_gates_that_failed(tmp_path):
     assert ending_lines(tmp_path) == []
     gates = [
@@ -259,6 +268,7 @@ def test_check_finds_a_broken_file_beside_a_good_one(finished_project):
 
 
 def test_check_says_that_nothing_is_wrong_and_what_a_drop_lacks(finished_project):
+    assert "1 file holds every column" in find_faults(finished_project.root)[1].message
     (finished_project.root / "data/incoming/second.csv").write_text("x,a\n2,0\n")
     done = finished_project.call("trunkline", "check")
     assert (done.returncode, done.stderr) == (0, "")

@@ -441,3 +441,8 @@ def test_a_few_rows_of_a_drop_are_no_score(fresh, rows):
     found = by_drop("d", np.ones(200, dtype=np.bool_), training, {"y": scored}, 1)["tasks"]["y"]
     assert (found["score"] and found["score"]["rows"]) == rows
     assert found["labels"]["labelled"] == 200
+
+
+def test_labels_of_any_spelling_are_those_that_ingest_reads():
+    cells = pa.chunked_array([["yes", "No", "TRUE", "0", ""]])
+    assert read_target("y", cells, "binary", []).tolist() == ["true", "false", "true", "false", ""]

@@ -318,9 +318,6 @@ def read_yaml(path: Path) -> Any:
     Raises:
         ParamsError: Missing, unreadable, too large, not YAML; names line and column.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     try:
         raw = path.read_bytes()
     except FileNotFoundError as fault:
@@ -333,17 +330,25 @@ def read_yaml(path: Path) -> Any:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as fault:
         raise ParamsError(f"{path.name}: byte {fault.start} is not UTF-8; save the file as UTF-8") from fault
+    return parse_yaml(text, path.name)
+
+
+def parse_yaml(text: str, where: str = PARAMS) -> Any:
+    """Read YAML as `read_yaml` does, from its text."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
     if text.count("*") > 1000:
-        raise ParamsError(f"{path.name}: has over 1000 '*' signs, as a file that expands without end would")
+        raise ParamsError(f"{where}: has over 1000 '*' signs, as a file that expands without end would")
     try:
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as fault:
         mark = fault.problem_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         problem = " ".join(str(fault.problem or fault.context).split())
-        raise ParamsError(f"{path.name}{where}: {problem}; correct this line") from fault
+        raise ParamsError(f"{where}{place}: {problem}; correct this line") from fault
     except (YAMLError, ValueError, RecursionError) as fault:
-        raise ParamsError(f"{path.name}: is not YAML ({' '.join(str(fault).split())[:200]})") from fault
+        raise ParamsError(f"{where}: is not YAML ({' '.join(str(fault).split())[:200]})") from fault
 
 
 def parse_project(content: object, where: str = PARAMS) -> Project:

@@ -20,6 +20,7 @@ from trunkline.cli.drift import drift
 from trunkline.cli.export import export
 from trunkline.cli.gc import gc
 from trunkline.cli.groups import groups
+from trunkline.cli.init import init
 from trunkline.cli.lineage import lineage
 from trunkline.cli.outcomes import outcomes
 from trunkline.cli.plan import plan
@@ -46,6 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 EXAMPLES: dict[Callable[..., int], str] = {
+    init: "trunkline init rows.csv --target churned --target visits:count --target grade:ordinal=poor,good,best",
     run: "trunkline run --set training.epochs=5",
     plan: "trunkline plan",
     check: "trunkline check --json",

@@ -105,7 +105,7 @@ def _data_remarks(root: Path, project: Project) -> list[Finding]:
     lacking = {drop: [name for name in project.needed_columns if name not in names] for drop, names in held.items()}
     may_lack = project.validation.may_lack
     return [
-        Finding(0, f"{INCOMING}/: {len(drops)} files together hold every column that is needed"),
+        Finding(0, f"{INCOMING}/: {_holding(len(drops))} every column that is needed"),
         *(
             Finding(0, f"{drop}: lacks {', '.join(names)}; its rows count as missing there{_refused(names, may_lack)}")
             for drop, names in lacking.items()
@@ -113,6 +113,10 @@ def _data_remarks(root: Path, project: Project) -> list[Finding]:
         ),
         *(Finding(0, advice) for advice in _sampling_advice(drops, project)),
     ]
+
+
+def _holding(drops: int) -> str:
+    return "1 file holds" if drops == 1 else f"{drops} files together hold"
 
 
 def _refused(names: list[str], may_lack: list[str]) -> str:

@@ -88,11 +88,20 @@ def composite_lines(evaluation: dict[str, Any]) -> list[str]:
     if len(evaluation["tasks"]) < 2 or not composite:
         return []
     counts = ", ".join(f"{composite.get(verdict, 0)} {verdict}" for verdict in VERDICTS)
-    mean, ends = composite.get("delta_m_percent"), composite.get("interval")
-    parts = [counts, f"on average {_difference(mean)} % of the score alone{_within(ends)}"]
+    parts = [counts, _on_average(evaluation)]
     if worst := composite.get("worst_task"):
         parts.append(f"lowest {worst} {_difference(composite['worst_gain'])}{_within(composite.get('worst_interval'))}")
     return wrap(f"all tasks: {'; '.join(parts)}", COLUMNS, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _on_average(evaluation: dict[str, Any]) -> str:
+    composite = evaluation["composite"]
+    mean = composite.get("delta_m_percent")
+    if mean is not None:
+        return f"on average {_difference(mean)} % of the score alone{_within(composite.get('interval'))}"
+    without = [name for name, task in evaluation["tasks"].items() if not task["alone"].get(task["primary"])]
+    of = f", as that of {' and '.join(without)} is 0 or unknown" if without else ""
+    return f"no average in percent of the score alone{of}"
 
 
 def _within(ends: Sequence[float | None] | None) -> str:

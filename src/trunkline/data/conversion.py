@@ -1,7 +1,7 @@
 """From the type a file has to the type a column is declared: strict, and never a guess.
 
 float64             numbers, or text that spells one; NaN and infinities become null
-bool                true/false or 0/1, as such or as text
+bool                true/false, yes/no or 0/1, as such or as text
 string              text as it is; whole numbers without a decimal point ("3", never "3.0"); "" becomes null
 timestamp[us, UTC]  moments, dates, whole seconds since 1970, or ISO 8601 text; without a zone it is UTC
 int64               whole numbers, only where every drop has them
@@ -29,6 +29,7 @@ ISO = (
     r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?(?:([Zz])|([+-])([0-9]{2}):?([0-9]{2}))?)?$"
 )
 SHOWN_ROWS = 3
+TRUTHS = {"true": "1", "false": "0", "yes": "1", "no": "0"}
 
 
 def family(kind: pa.DataType) -> pa.DataType | None:
@@ -133,14 +134,20 @@ def _to_truth(array: pa.Array, where: str) -> pa.Array:
     if pa.types.is_boolean(array.type):
         return array
     if _is_moment(array.type):
-        raise DataError(f"{where}: holds {array.type}; a binary target is true/false or 0/1")
+        raise DataError(f"{where}: holds {array.type}; a binary target is true/false, yes/no or 0/1")
     if array.type == TEXT:
         words = _spelled(array)
-        numbers = words.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
+        numbers = words.str.to_lowercase().replace(TRUTHS).cast(pl.Float64, strict=False)
     else:
         words, numbers = pl.Series(array), pl.Series(array.cast(NUMBER, safe=False))
     bad = words.is_not_null() & ~numbers.is_in([0.0, 1.0]).fill_null(False)
-    _refuse(array, bad, where, "neither true/false nor 0/1", "write one of these, and nothing where there is no label")
+    _refuse(
+        array,
+        bad,
+        where,
+        "neither true/false, yes/no nor 0/1",
+        "write one of these, and nothing where there is no label",
+    )
     return (numbers == 1).to_arrow()
 
 

@@ -15,12 +15,14 @@ import gzip
 import io
 import itertools
 import re
+import shlex
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -30,6 +32,8 @@ from trunkline.errors import DataError, EnvironmentFault
 DELIMITERS = (",", ";", "\t", "|")
 SNIFFED_BYTES = 1 << 20  # of a CSV file, for its header and delimiter; a header may not be longer
 SNIFFED_ROWS = 20
+HEAD_BATCH = 1 << 14  # rows of Parquet read at once, where only the first are wanted
+HEAD_BYTES = 1 << 25  # of a CSV file of which only the first rows are wanted
 BLOCK_BYTES = 1 << 26  # of a CSV file, parsed at once; a row may not be longer
 
 PARQUET, GZIP, BOM = b"PAR1", b"\x1f\x8b", codecs.BOM_UTF8
@@ -69,7 +73,7 @@ def read_schema(path: Path) -> pa.Schema:
         DataError: The file cannot be a table, or two of its columns have one name.
         EnvironmentFault: The file may not be read.
     """
-    if _is_parquet(path):
+    if is_parquet(path):
         with _parquet(path) as file:
             schema = file.schema_arrow
     else:
@@ -95,18 +99,45 @@ def read_table(path: Path, null_values: list[str], columns: Collection[str] | No
     """
     names = read_schema(path).names
     wanted = [name for name in names if columns is None or name in columns]
-    table = _read_parquet(path, wanted) if _is_parquet(path) else _read_csv(path, null_values, wanted)
+    table = _read_parquet(path, wanted) if is_parquet(path) else _read_csv(path, null_values, wanted)
     if not table.num_rows:
         raise DataError(f"{path}: has column names and no rows; put in a file with rows, or remove it")
     return table
+
+
+def read_head(path: Path, null_values: list[str], rows: int) -> tuple[pa.Table, int | None]:
+    """Read a file's first rows, in memory that does not grow with the file.
+
+    Args:
+        path: A Parquet or CSV file, whatever its name.
+        null_values: Texts of a CSV cell that mean "no value".
+        rows: Most rows to give; of CSV also no more than `HEAD_BYTES` hold.
+
+    Returns:
+        The rows, columns in the file's order, and how many the whole file has; None where that is not known.
+
+    Raises:
+        DataError: The file is broken, no table, or without rows.
+        EnvironmentFault: The file may not be read.
+    """
+    names = read_schema(path).names
+    total: int | None
+    if is_parquet(path):
+        table, total = _head_of_parquet(path, rows)
+    else:
+        table = _read_csv(path, null_values, names, HEAD_BYTES)
+        total = len(table) if len(_content(path, HEAD_BYTES)) < HEAD_BYTES else None
+    if not table.num_rows:
+        raise DataError(f"{path}: has column names and no rows; put in a file with rows")
+    return table.slice(0, rows), total
 
 
 def _check_names(path: Path, names: list[str]) -> None:
     blank = [place for place, name in enumerate(names, start=1) if not name.strip()]
     if blank:
         raise DataError(
-            f"{path}: column {blank[0]} of {len(names)} has no name; name it "
-            f"(pandas writes such a column unless it is told index=False)"
+            f"{path}: column {blank[0]} of {len(names)} has no name; name it, or write the file without it"
+            f"{_naming(path) if blank[0] == 1 else ''}"
         )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
@@ -115,10 +146,23 @@ def _check_names(path: Path, names: list[str]) -> None:
         )
 
 
+def _naming(path: Path) -> str:
+    """Return how to name the first column: R and pandas write one without a name for the numbers of rows."""
+    with _opened(path) as handle:
+        plain = handle.read(3).startswith((b'""', *map(str.encode, DELIMITERS)))
+    return f", for example by: sed -i -E '1s/^(\"\")?/row/' {shlex.quote(str(path))}" if plain else ""
+
+
 # --- what a file is ---------------------------------------------------------------------------------------
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
+    """Return whether a file is Parquet; else it can only be CSV.
+
+    Raises:
+        DataError: The file is empty, or Parquet that is cut off.
+        EnvironmentFault: The file may not be read.
+    """
     with _opened(path) as handle:
         size = handle.seek(0, io.SEEK_END)
         handle.seek(0)
@@ -160,6 +204,17 @@ def _read_parquet(path: Path, wanted: list[str]) -> pa.Table:
         return table
 
 
+def _head_of_parquet(path: Path, rows: int) -> tuple[pa.Table, int]:
+    with _parquet(path) as file:
+        batches, wanted = [], rows
+        for batch in file.iter_batches(min(rows, HEAD_BATCH)):
+            batches.append(batch.slice(0, wanted))
+            wanted -= len(batches[-1])
+            if not wanted:
+                break
+        return pa.Table.from_batches(batches, file.schema_arrow), file.metadata.num_rows
+
+
 @contextlib.contextmanager
 def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     try:
@@ -178,8 +233,10 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
 # --- CSV --------------------------------------------------------------------------------------------------
 
 
-def _read_csv(path: Path, null_values: list[str], wanted: list[str]) -> pa.Table:
-    content = _content(path)
+def _read_csv(path: Path, null_values: list[str], wanted: list[str], limit: int = -1) -> pa.Table:
+    content = _content(path, limit)
+    if len(content) == limit:
+        content = _whole_rows(content)
     layout = _layout(path, content[:SNIFFED_BYTES])
     _check_text(path, content)
     _check_quotes(path, content, layout)
@@ -211,6 +268,14 @@ def _read_csv(path: Path, null_values: list[str], wanted: list[str]) -> pa.Table
     except pa.ArrowException as fault:
         raise _unparsed(path, layout, ragged, fault) from fault
     return table.select(wanted)
+
+
+def _whole_rows(content: bytes) -> bytes:
+    """Leave out the last row, which may be cut off: what stands behind the last line end outside quotes."""
+    signs = np.frombuffer(content, dtype=np.uint8)
+    quoted = np.logical_xor.accumulate(signs == ord('"'))
+    ends = np.flatnonzero((signs == ord("\n")) & ~quoted)
+    return content[: int(ends[-1]) + 1] if len(ends) else content
 
 
 def _unparsed(path: Path, layout: _Layout, ragged: list[Any], fault: Exception) -> DataError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trunkline.tasks import Task
 
 FOLLOWED = ("binary", "multiclass", "ordinal", "regression", "count")
-SPELLED = {"0": "false", "1": "true"}
+SPELLED = {"0": "false", "1": "true", "no": "false", "yes": "true"}
 
 
 def followed(tasks: Mapping[str, Task]) -> dict[str, Task]:
@@ -53,7 +53,7 @@ def read_target(name: str, column: Any, kind: str, classes: list[str] | tuple[st
     words = READERS["categorical"](name, cells)[0]
     if classes:
         return words
-    spelled = {word: SPELLED.get(word, word.lower()) for word in set(words.tolist())}
+    spelled = {word: SPELLED.get(word.lower(), word.lower()) for word in set(words.tolist())}
     return np.array([spelled[word] for word in words.tolist()], dtype=object)
 
 

@@ -1,6 +1,6 @@
 """Yes or no.
 
-in      true/false or 0/1, null = no label
+in      true/false, yes/no or 0/1, null = no label
 out     <task>.probability [rows, 1], the calibrated probability of "yes"; with `threshold`, <task>.label too;
         with `calibration.coverage`, <task>.set [rows, 2] (bool): may it be "no", may it be "yes";
         with `given`, see tasks/given.py, <task>.conditional [rows, 1] too
