@@ -526,6 +526,10 @@ class RankOne(torch.nn.Module):
     def last_shared(self) -> torch.nn.Module:
         return self.trunk
 
+    @property
+    def own_weights(self) -> list[torch.nn.Parameter]:
+        return list(self.heads.parameters())
+
     def look_at(self, features: Any) -> None:
         pass
 

@@ -67,6 +67,10 @@ def linear_network(numbers: int, generator: torch.Generator) -> nn.Module:
         def last_shared(self) -> nn.Module:
             return self.trunk
 
+        @property
+        def own_weights(self) -> list[nn.Parameter]:
+            return list(self.heads.parameters())
+
         def look_at(self, features: Any) -> None:
             """Learn nothing of the inputs' places."""
 
