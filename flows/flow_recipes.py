@@ -22,14 +22,15 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from trunkline.cli.recipes_table import as_json, lines, put_down
 from trunkline.errors import EnvironmentFault
-from trunkline.pipeline.clones import Ended, Job, stopping, whole_run
+from trunkline.pipeline import clones
+from trunkline.pipeline.clones import Ended, Job
 from trunkline.pipeline.family import supervise
 
 
 @task(name="recipe", task_run_name="{job.name}", persist_result=False)
 def recipe(job: Job) -> State[Any]:
     """Do one run; it ends as Completed, or as Failed with what its stage said."""
-    ended = whole_run(job)
+    ended = clones.whole_run(job)
     said = f"{ended.ran} stages ran, {ended.cached} were cached"
     return Failed(message=ended.said, data=ended) if ended.code else Completed(message=said, data=ended)
 
@@ -63,15 +64,17 @@ def _all(root: Path, jobs: Sequence[Job], quiet: bool, stop: threading.Event) ->
 def _pass_on(stop: threading.Event) -> None:
     """Let no run of this process start another step once the flow is told to end."""
     stop.wait()
-    stopping.set()
+    clones.stopping.set()  # by its module: the flow travels to Dask's workers, and an event cannot
 
 
 def _ended(future: PrefectFuture[Any], job: Job) -> Ended:
-    future.wait()
-    found = future.state.result(raise_on_failure=False)
+    try:
+        found = future.result(raise_on_failure=False)
+    except Exception as fault:  # Dask's own, where the worker or the connection is gone
+        found = fault
     if isinstance(found, Ended):
         return found
-    return Ended(job.name, EnvironmentFault.code, f"its worker was lost ({found})", 0.0)
+    return Ended(job.name, EnvironmentFault.code, f"no worker ended it ({type(found).__name__}: {found})", 0.0)
 
 
 def try_recipes(root: Path, jobs: list[Job], at_once: int, dask: str | None, quiet: bool) -> int:
@@ -81,8 +84,10 @@ def try_recipes(root: Path, jobs: list[Job], at_once: int, dask: str | None, qui
         The exit code: that of the first recipe that failed, else 0.
     """
     chosen = recipes.with_options(task_runner=_runner(at_once, dask))
-    state = chosen(str(root), jobs, quiet, return_state=True)
-    ended: list[Ended] = state.result(raise_on_failure=False)
+    state: State[Any] = chosen(str(root), jobs, quiet, return_state=True)
+    ended: Any = state.result(raise_on_failure=False)
+    if isinstance(ended, Exception):
+        raise ended
     if quiet:
         print(json.dumps(as_json(ended)))
     else:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import signal
-import socket
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from conftest import REPOSITORY, CheapProject
-from test_pipeline import NAMES, alive, run, until
+from test_pipeline import alive, run, until
 
-from trunkline.cli.recipes_table import lines
-from trunkline.errors import ParamsError
+from trunkline.cli.app import main
 from trunkline.files import sha256
-from trunkline.pipeline.clones import Ended
-from trunkline.pipeline.recipes import read_recipes
 
 JUDGE = """\
 import json, sys
@@ -71,13 +68,20 @@ def project(finished_project: CheapProject) -> CheapProject:
     return finished_project
 
 
+def try_them(project: CheapProject, *words: str) -> subprocess.CompletedProcess[str]:
+    """Try the recipes of recipes.yaml; a loaded machine takes minutes for it."""
+    with project.start("trunkline", "recipes", "recipes.yaml", *words) as process:
+        out, err = process.communicate(timeout=600)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
 def by_name(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in json.loads(done.stdout)["recipes"]}
 
 
 def test_recipes_run_beside_each_other_and_one_that_fails_takes_none_along(project):
     before = sha256(project.root / "dvc.lock")
-    done = project.call("trunkline", "recipes", "recipes.yaml", "--json")
+    done = try_them(project, "--json")
     assert done.stdout, done.stderr
     found = by_name(done)
     assert (done.returncode, done.stderr) == (3, "")
@@ -103,3 +107,118 @@ def test_recipes_run_beside_each_other_and_one_that_fails_takes_none_along(proje
     assert project.call("dvc", "checkout", "-q").returncode == 0
     assert (project.root / "models/shared/weights").read_text() == "epochs 7"
     assert set(run(project).states.values()) == {"cached"}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a Dask scheduler with two workers, processes with a home of their own."""
+    distributed = pytest.importorskip("distributed", reason="needs prefect-dask: pip install 'trunkline[dask]'")
+    pytest.importorskip("prefect_dask", reason="needs prefect-dask: pip install 'trunkline[dask]'")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as found:
+        yield found.scheduler_address
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_workers_of_a_dask_cluster_reach_the_data_by_the_shared_remote_and_bring_their_results_there(
+    project, cluster, tmp_path
+):
+    (project.root / "recipes.yaml").write_text(RECIPES.replace("as-it-is: {}", "long: {set: [training.epochs=5]}"))
+    refused = try_them(project, "--dask", cluster)
+    assert (refused.returncode, "dvc remote add" in refused.stderr) == (2, True)
+    assert project.call("dvc", "remote", "add", "-q", "-d", "shared", tmp_path / "remote").returncode == 0
+    assert project.call("dvc", "push", "-q").returncode == 0
+    commit(project.root)
+
+    done = try_them(project, "--dask", cluster, "--json")
+    assert done.stdout, done.stderr
+    found = by_name(done)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert {name: (each["code"], each["ran"]) for name, each in found.items()} == {
+        "longer": (0, 2),
+        "long": (0, 2),
+        "broken": (3, 0),
+    }
+    assert not (project.root / ".trunkline/clones").exists()
+    assert found["broken"]["clone"].startswith(str(tmp_path / "home"))
+
+    shutil.copytree(project.root / ".trunkline/recipes/longer", project.root, dirs_exist_ok=True)
+    assert (project.root / "models/shared/weights").read_text() != "epochs 7"
+    assert project.call("dvc", "pull", "-q").returncode == 0
+    assert (project.root / "models/shared/weights").read_text() == "epochs 7"
+    assert set(run(project).states.values()) == {"cached"}
+
+
+@pytest.mark.slow
+def test_a_cluster_on_this_machine_is_started_and_ended_for_the_runs(project):
+    pytest.importorskip("prefect_dask", reason="needs prefect-dask: pip install 'trunkline[dask]'")
+    (project.root / "recipes.yaml").write_text("as-it-is: {}\nlonger: {set: [training.epochs=7]}\n")
+    done = try_them(project, "--dask", "local")
+    assert (done.returncode, done.stderr) == (0, "")
+    table = done.stdout[done.stdout.index("task  ") :].splitlines()
+    assert table[:2] == ["task  metric  as-it-is  longer", "b     r2           0.3     0.7"]
+
+
+def start(project: CheapProject) -> subprocess.Popen[str]:
+    """Start one recipe whose training takes a minute, and wait until it trains."""
+    (project.root / "recipes.yaml").write_text("longer: {set: [training.epochs=7]}\nlong: {set: [training.epochs=5]}\n")
+    process = project.start("trunkline", "recipes", "recipes.yaml", "--at-once", "1", train="slow")
+    until((project.root / ".trunkline/clones/longer/.trunkline/training").exists, 120)
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_no_run_outlives_the_command_and_none_is_started_after_its_end(project, number, code):
+    process = start(project)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    until(lambda: not alive(family), 60)
+    assert [path.name for path in (project.root / ".trunkline/clones").iterdir()] == ["longer"]
+
+
+# --- what is refused before anything starts ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no recipes"),
+        ("- wide", "holds no recipes"),
+        ("../wide: {}", "'../wide': becomes a folder"),
+        ("wide: {sett: [a=1]}", "wide: sett: is not a setting here; did you mean 'set'?"),
+        ("wide: {set: [training.epoch=1]}", "wide: params.yaml: training.epoch: is not a setting here"),
+        ("wide: {set: [training.batch=1]}", "wide: params.yaml: training.batch: found 1"),
+        ("wide: {revision: nowhere}", "wide.revision: 'nowhere' is no revision"),
+    ],
+)
+def test_a_recipe_that_cannot_be_run_is_refused_in_a_line(project, text, said, capsys, monkeypatch):
+    (project.root / "recipes.yaml").write_text(text)
+    monkeypatch.chdir(project.root)
+    assert main(["recipes", "recipes.yaml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_what_a_clone_would_lack_is_refused(project, capsys, monkeypatch):
+    monkeypatch.chdir(project.root)
+    project.change("epochs: 3", "epochs: 4")
+    assert main(["recipes", "recipes.yaml"]) == 2
+    assert "params.yaml: changed and not committed" in capsys.readouterr().err
+    project.change("epochs: 4", "epochs: 3")
+    git(project.root, "rm", "--quiet", "data/incoming.dvc")
+    commit(project.root)
+    project.change("key: [x]", "source: {kind: files}\n  key: [x]")
+    commit(project.root)
+    assert main(["recipes", "recipes.yaml"]) == 2
+    assert "data/incoming: neither git nor DVC knows first.csv" in capsys.readouterr().err
+
+
+def test_a_cluster_elsewhere_needs_the_extra_and_a_server_of_prefect_that_it_reaches(project, capsys, monkeypatch):
+    monkeypatch.chdir(project.root)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert main(["recipes", "recipes.yaml", "--dask", "tcp://192.0.2.1:8786"]) == 2
+    needed = "PREFECT_API_URL" if importlib.util.find_spec("prefect_dask") else "trunkline[dask]"
+    assert needed in capsys.readouterr().err

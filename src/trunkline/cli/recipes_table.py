@@ -58,7 +58,7 @@ def lines(runs: Sequence[Ended]) -> Iterator[str]:
 def _row(ended: Ended) -> tuple[str, ...]:
     evaluation = found_by(ended) or {}
     gain = (evaluation.get("composite") or {}).get("delta_m_percent")
-    deployable = {True: "yes", False: "no"}.get(evaluation.get("deployable", None), NOTHING)
+    deployable = ("yes" if evaluation.get("deployable") else "no") if evaluation else NOTHING
     how = f"failed ({ended.code})" if ended.code else "well"
     validation = NOTHING if ended.composite is None else f"{ended.composite:.4f}"
     mean = NOTHING if gain is None else f"{gain:+.2f} %"
