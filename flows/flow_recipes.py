@@ -101,7 +101,8 @@ def _runner(at_once: int, dask: str | None) -> TaskRunner[Any]:
     from prefect_dask import DaskTaskRunner
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not have this file
-    if dask != "local":
-        return DaskTaskRunner(address=dask)
-    # One run at a time in each worker; the run's own processes take the threads that params.yaml gives them.
-    return DaskTaskRunner(cluster_kwargs={"n_workers": at_once, "threads_per_worker": 1, "dashboard_address": None})
+    where: dict[str, Any] = {"address": dask}
+    if dask == "local":  # one run at a time in each worker; a run's own processes take the threads of params.yaml
+        where = {"cluster_kwargs": {"n_workers": at_once, "threads_per_worker": 1, "dashboard_address": None}}
+    runner: TaskRunner[Any] = DaskTaskRunner(**where)
+    return runner

@@ -50,10 +50,11 @@ def commit(root: Path) -> None:
     git(root, "commit", "--quiet", "-m", "as it is")
 
 
-@pytest.fixture
-def project(finished_project: CheapProject) -> CheapProject:
-    """A committed project with an evaluation; a run with batches of two rows fails in it."""
-    root = finished_project.root
+@pytest.fixture(scope="module")
+def project_once(finished_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a committed project with an evaluation; a run with batches of two rows fails in it."""
+    root = tmp_path_factory.mktemp("recipes") / "project"
+    shutil.copytree(finished_once, root)
     shutil.copy(REPOSITORY / ".gitignore", root)
     shutil.copytree(REPOSITORY / "flows", root / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "judge.py").write_text(JUDGE)
@@ -61,11 +62,17 @@ def project(finished_project: CheapProject) -> CheapProject:
     fails = 'if project.training.batch == 2:\n        raise errors.DataError("train: two rows")\n    print("epoch 1"'
     stages.write_text(stages.read_text().replace('print("epoch 1"', fails))
     (root / "dvc.yaml").write_text((root / "dvc.yaml").read_text() + EVALUATE)
-    assert finished_project.call("dvc", "add", "-q", "data/incoming").returncode == 0
-    assert finished_project.call("dvc", "repro", "-q").returncode == 0
+    for words in (["add", "-q", "data/incoming"], ["repro", "-q"]):
+        assert CheapProject(root).call("dvc", *words).returncode == 0
     commit(root)
     (root / "recipes.yaml").write_text(RECIPES)
-    return finished_project
+    return root
+
+
+@pytest.fixture
+def project(project_once: Path, tmp_path: Path) -> CheapProject:
+    shutil.copytree(project_once, tmp_path / "project")
+    return CheapProject(tmp_path / "project")
 
 
 def try_them(project: CheapProject, *words: str) -> subprocess.CompletedProcess[str]:
@@ -168,7 +175,14 @@ def start(project: CheapProject) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
+    ],
+)
 def test_no_run_outlives_the_command_and_none_is_started_after_its_end(project, number, code):
     process = start(project)
     family = psutil.Process(process.pid).children(recursive=True)
