@@ -287,3 +287,29 @@ def test_gc_leaves_a_cache_alone_that_lies_outside_the_project(project, tmp_path
     with open(project.root / ".dvc/config", "a") as config:
         config.write(f"[cache]\n    dir = {tmp_path / 'cache'}\n")
     assert [each for each in find_unused(project.root, 1) if each.what == "object"] == []
+
+
+# --- on another machine -----------------------------------------------------------------------------------
+
+
+def test_a_registry_that_dvc_versions_travels_with_the_project_and_follows_every_decision(project, tmp_path):
+    (project.root / ".gitignore").write_text((REPOSITORY / ".gitignore").read_text() + "/made\n/split\n")
+    for words in (["remote", "add", "-q", "-d", "shared", str(tmp_path / "remote")], ["add", "-q", "models/registry"]):
+        assert project.call("dvc", *words).returncode == 0
+    project.commit()
+    assert project.call("dvc", "push", "-q").returncode == 0
+    other = Released(tmp_path / "clone")
+    subprocess.run(["git", "clone", "--quiet", project.root, other.root], check=True)
+    assert not other.folder.exists()
+    assert other.call("dvc", "pull", "-q").returncode == 0
+    assert other.json("versions") == project.json("versions")
+    assert other.json("rollback", "--because", "it failed")[1]["champion"] == 1
+    other.commit()  # with the changed models/registry.dvc; `dvc status` would name it otherwise
+    assert other.json("gc", "--keep", "1")[0] == 0
+    assert other.call("dvc", "status", "models/registry.dvc").stdout.startswith("Data and pipelines are up to date")
+    assert other.call("dvc", "push", "-q").returncode == 0
+    other.commit()
+    subprocess.run(["git", "pull", "--quiet", other.root], cwd=project.root, check=True)
+    assert project.call("dvc", "pull", "-q").returncode == 0
+    assert project.json("versions")[1]["aliases"] == {"candidate": 3, "champion": 1}
+    assert project.json("lineage", "1")[0] == 0

@@ -27,6 +27,7 @@ from trunkline.cli.plan import plan
 from trunkline.cli.predict import predict
 from trunkline.cli.project_folder import find_project
 from trunkline.cli.promote import promote, rollback
+from trunkline.cli.recipes import recipes
 from trunkline.cli.report import report
 from trunkline.cli.run import run
 from trunkline.cli.schedule import schedule
@@ -59,6 +60,7 @@ EXAMPLES: dict[Callable[..., int], str] = {
     report: "trunkline report",
     compare: "trunkline compare HEAD~1",
     groups: "trunkline groups --confirm",
+    recipes: "trunkline recipes recipes.yaml --at-once 4",
     versions: "trunkline versions",
     promote: 'trunkline promote 4 --force --because "the old one reads a column that is gone"',
     rollback: 'trunkline rollback --because "arrivals are off since noon"',

@@ -34,7 +34,7 @@ def gc(
     with hold(root):
         found = find_unused(root, keep)
         if not dry_run:
-            remove(found)
+            remove(root, found)
     if as_json:
         listed = [{"what": each.what, "path": _within(root, each), "bytes": each.bytes} for each in found]
         print(json.dumps({"removed": not dry_run, "bytes": sum(each.bytes for each in found), "found": listed}))

@@ -17,6 +17,7 @@ from trunkline.errors import ArtifactError
 from trunkline.pipeline.dvc_cache import FOLDER, object_path, objects, referenced
 from trunkline.pipeline.dvc_repo import open_repo
 from trunkline.pipeline.record import RUNS, revision
+from trunkline.pipeline.release import track
 from trunkline.registry import Registry
 from trunkline.registry.store import REGISTRY
 
@@ -50,7 +51,7 @@ def find_unused(root: Path, keep: int) -> list[Unused]:
     return [*old, *_work(root), *_objects(root, keep, {each.path for each in old})]
 
 
-def remove(found: list[Unused]) -> None:
+def remove(root: Path, found: list[Unused]) -> None:
     """Remove what `find_unused` found, while the same lock is held."""
     for each in found:
         if each.what == "version":
@@ -61,6 +62,8 @@ def remove(found: list[Unused]) -> None:
             shutil.rmtree(each.path)
         else:
             each.path.unlink()
+    if any(each.what == "version" for each in found):
+        track(root)
 
 
 def _registry(folder: Path) -> Registry:

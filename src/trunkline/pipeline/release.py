@@ -1,4 +1,7 @@
-"""From a finished run to the model in service, one process at a time: publish, compare, promote or keep, take back."""
+"""From a finished run to the model in service, one process at a time: publish, compare, promote or keep, take back.
+
+Where DVC versions the registry (`dvc add models/registry`), every decision brings models/registry.dvc up to date.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ from pathlib import Path
 from trunkline.errors import ArtifactError
 from trunkline.files import read_json
 from trunkline.monitoring.floors import floor_failures
+from trunkline.pipeline.dvc_repo import open_repo
 from trunkline.pipeline.lock import hold
 from trunkline.pipeline.record import revision
 from trunkline.project import Project, load_project
 from trunkline.registry.promote import Decision, promote, rollback
 from trunkline.registry.publish import publish
-from trunkline.registry.store import CHAMPION, Registry
+from trunkline.registry.store import CHAMPION, REGISTRY, Registry
+
+TRACKED = REGISTRY.with_suffix(".dvc")
 
 
 def release(root: Path, version: int | None = None, because: str | None = None) -> Decision:
@@ -32,7 +38,9 @@ def release(root: Path, version: int | None = None, because: str | None = None) 
     with hold(root):
         if version is None:
             version = publish(root, project, revision(root))
-        return promote(root, project, version, because=because, objections=_fallen(root, project, because))
+        decision = promote(root, project, version, because=because, objections=_fallen(root, project, because))
+        track(root)
+    return decision
 
 
 def _fallen(root: Path, project: Project, because: str | None) -> list[str]:
@@ -60,4 +68,13 @@ def take_back(root: Path, because: str = "") -> Decision:
     """
     root = root.resolve()
     with hold(root):
-        return rollback(root, load_project(root), because)
+        decision = rollback(root, load_project(root), because)
+        track(root)
+    return decision
+
+
+def track(root: Path) -> None:
+    """Bring models/registry.dvc up to date where there is one; the caller holds the project's lock."""
+    if (root / TRACKED).is_file():
+        with open_repo(root) as repo:
+            repo.commit(str(TRACKED), force=True)
