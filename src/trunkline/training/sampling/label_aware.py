@@ -1,8 +1,8 @@
 """Label-aware batches: every step sees labels of every task, and weights keep the objective as declared.
 
 in      rows of which some tasks' labels are rare
-out     batches with at least `min_labelled` rows of each task (and `min_per_class` of each class of a binary task), the
-        rest rows as they come, and the weight of each row in each task's loss
+out     batches with at least `min_labelled` rows of each task (and `min_per_class` of each class of a task of classes),
+        the rest rows as they come, and the weight of each row in each task's loss
 source  weights: the balance heuristic of multiple importance sampling, Veach and Guibas 1995,
         doi:10.1145/218380.218498; as a mixture of fixed shares, Owen and Zhou 2000, doi:10.1080/01621459.2000.10473909
 
@@ -39,7 +39,7 @@ class Quota(NamedTuple):
 
     task: str
     label: int | None
-    """Class of a binary task; None = any label."""
+    """Place of a class of the task; None = any label."""
 
     rows: int
     pool: int
@@ -58,7 +58,10 @@ class LabelAware(BaseSampling):
         32, ge=1, description="Fewest rows with a label of each task in a step, or all it has if they are fewer."
     )
     min_per_class: int = Field(
-        0, ge=0, description="Fewest rows of each class of each binary task in a step; 0 = as they come."
+        0,
+        ge=0,
+        description="Fewest rows of each class of each binary, multiclass or ordinal task in a step, or all there are if "
+        "they are fewer; 0 = as they come.",
     )
 
     def build(self, feed: Feed) -> Sampler:
