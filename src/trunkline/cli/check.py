@@ -122,8 +122,9 @@ def _refused(names: list[str], may_lack: list[str]) -> str:
 
 
 def _sampling_advice(drops: list[Path], project: Project) -> list[str]:
-    from trunkline.data.coverage import count_labels
+    from trunkline.data.coverage import Targets, count_labels
     from trunkline.training.sampling.advice import advise
 
-    counted = count_labels(drops, {name: next(iter(task.label_columns)) for name, task in project.tasks.items()})
+    targets = {name: Targets(list(task.label_columns), task.any_column) for name, task in project.tasks.items()}
+    counted = count_labels(drops, targets)
     return advise(project.sampling.kind, counted, project.training.batch) if counted else []

@@ -159,6 +159,8 @@ class BaseTask(Declared):
     """Whether what came is true or false, or a number."""
     spreads: ClassVar[Literal["share", "number"]] = "number"
     """Whether the histogram is one of probabilities, or of numbers."""
+    any_column: ClassVar[bool] = False
+    """Whether a row has a label as soon as one of the label columns is filled."""
     charted: ClassVar[tuple[str, str | None, str | None]]
     """Of the histogram: what it shows, which series is filled (None: all of them together) and which is outlined."""
 
