@@ -445,6 +445,8 @@ def test_an_arm_of_other_tasks_follows_the_same_rule() -> None:
         ({"kind": "pretrain_then_joint", "tasks": ["chrun"]}, "sampling.tasks: 'chrun' is no task; did you mean"),
         ({"kind": "temperature", "temperature": 0.5}, "sampling.temperature: found 0.5"),
         ({"kind": "bandit", "explore": 0.0}, "sampling.explore: found 0.0"),
+        ({"kind": "label_aware", "min_labelled": 2000}, "sampling.min_labelled: found 2000, but a step has"),
+        ({"kind": "label_aware", "min_per_class": 600}, "sampling.min_per_class: found 600, but a step has"),
     ],
 )
 def test_what_makes_no_sense_is_refused(sampling: dict[str, Any], words: str) -> None:

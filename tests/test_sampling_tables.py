@@ -137,8 +137,10 @@ def test_check_says_that_a_label_is_too_rare_for_the_shuffle_and_a_law_too_much_
     assert "tasks.spend: labelled in 1." in found
     assert "sampling.kind: label_aware puts at least min_labelled" in found
     assert "tasks.churn" not in found
+    declared(tmp_path, [], sampling={"kind": "label_aware", "min_labelled": 4})
+    assert "sampling" not in said(tmp_path)
     declared(tmp_path, [], sampling={"kind": "label_aware"})
-    assert "label_aware puts" not in said(tmp_path)
+    assert "sampling.min_labelled, min_per_class: their rows take 55 of the 64 of a step" in said(tmp_path)
     pq.write_table(rows, folder / "all.parquet")
     declared(tmp_path, [], sampling={"kind": "uniform"})
     assert "every task is labelled in most rows" in said(tmp_path)

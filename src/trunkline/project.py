@@ -257,6 +257,8 @@ def _of_sampling(project: Project) -> Iterator[str]:
     for name in sampling.names():
         if name not in project.tasks:
             yield f"sampling.tasks: '{name}' is no task{did_you_mean(name, project.tasks)}"
+    if problem := sampling.problem(project.training.batch):
+        yield f"sampling.{problem}"
     if sampling.kind != "shuffle" and project.training.fairness:
         yield (
             f"sampling.kind: {sampling.kind} draws rows more or less often, and training.fairness compares rates among "

@@ -127,4 +127,4 @@ def _sampling_advice(drops: list[Path], project: Project) -> list[str]:
 
     targets = {name: Targets(list(task.label_columns), task.any_column) for name, task in project.tasks.items()}
     counted = count_labels(drops, targets)
-    return advise(project.sampling.kind, counted, project.training.batch) if counted else []
+    return advise(project.sampling, counted, project.training.batch) if counted else []

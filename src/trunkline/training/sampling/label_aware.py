@@ -20,7 +20,7 @@ out. A task whose rows no other task's slots favour gets weights of exactly 1. T
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
@@ -69,6 +69,23 @@ class LabelAware(BaseSampling):
         from trunkline.training.sampling._label_aware import LabelAwareBatches
 
         return LabelAwareBatches(self.min_labelled, self.min_per_class, feed)
+
+    def problem(self, batch: int) -> str | None:
+        """Return which quota is more than a step."""
+        for setting, wanted in (("min_labelled", self.min_labelled), ("min_per_class", 2 * self.min_per_class)):
+            if wanted > batch:
+                found = getattr(self, setting)
+                return f"{setting}: found {found}, but a step has {batch} rows; lower it or raise training.batch"
+        return None
+
+    def shortfall(self, rows: int, labelled: Mapping[str, int], batch: int) -> str | None:
+        """Return what `slots` refuses of the tasks' quotas; those of classes come on top."""
+        quotas = [Quota(name, None, min(self.min_labelled, count), count) for name, count in labelled.items() if count]
+        try:
+            slots(quotas, rows, min(batch, rows))
+        except ParamsError as fault:
+            return str(fault).removeprefix("params.yaml: ")
+        return None
 
 
 def slots(quotas: Sequence[Quota], rows: int, batch: int) -> list[int]:
