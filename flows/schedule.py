@@ -50,7 +50,6 @@ def main(asked: Asked) -> int:
         The exit code: that of the run with `once`, else 0.
 
     Raises:
-        ParamsError: The cron line or the time zone is none.
         EnvironmentFault: The server did not start, or is gone.
         BusyError: The project has a schedule already.
     """
