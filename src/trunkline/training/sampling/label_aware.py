@@ -60,8 +60,8 @@ class LabelAware(BaseSampling):
     min_per_class: int = Field(
         0,
         ge=0,
-        description="Fewest rows of each class of each binary, multiclass or ordinal task in a step, or all there are if "
-        "they are fewer; 0 = as they come.",
+        description="Fewest rows of each class of each binary, multiclass or ordinal task in a step, or all there are "
+        "if they are fewer; 0 = as they come.",
     )
 
     def build(self, feed: Feed) -> Sampler:
