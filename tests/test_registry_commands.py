@@ -17,9 +17,11 @@ from conftest import GLUE, REPOSITORY, CheapProject
 from published import BETTER, RIGHT, WRONG, make_project, write_export
 
 from trunkline.cli.app import main
+from trunkline.errors import ArtifactError, BusyError
 from trunkline.files import read_json, sha256
 from trunkline.pipeline.dvc_cache import object_path, stage_hashes
 from trunkline.pipeline.garbage import find_unused
+from trunkline.pipeline.lock import hold
 
 PIPELINE = """\
 stages:
@@ -212,6 +214,17 @@ def test_verify_names_the_file_that_was_altered(project, path):
     code, said = project.say("verify")
     assert code == 4
     assert path in said
+
+
+def test_verify_beside_a_run_is_answered_while_all_is_well_and_blames_no_file_that_the_run_may_be_writing(project):
+    with hold(project.root):
+        assert project.say("verify")[0] == 0
+        (project.root / "reports/evaluation.json").unlink()
+        code, said = project.say("verify")
+    assert code == BusyError.code
+    assert "is running it" in said and "evaluation.json" not in said
+    code, said = project.say("verify")
+    assert (code, "evaluation.json: is missing" in said) == (ArtifactError.code, True)
 
 
 def test_verify_is_not_content_where_nothing_says_what_was_written(project):

@@ -28,13 +28,14 @@ def outcomes(
     from trunkline.files import to_json, write_json
     from trunkline.monitoring.floors import IN_SERVICE
     from trunkline.monitoring.in_service import outcomes as join
+    from trunkline.pipeline.lock import undisturbed
     from trunkline.project import load_project
     from trunkline.serving.kept import find_kept
     from trunkline.stages import VALIDATED
 
     root = find_project()
     project = load_project(root)
-    rows = _labels(root, project, labels)
+    rows = undisturbed(root, lambda: _labels(root, project, labels), lambda _: False)
     where = str(labels or VALIDATED)
     found = join(find_kept(kept), rows, project.data.key, project, project.seed, where)
     write_json(root / IN_SERVICE, found)
