@@ -411,7 +411,8 @@ class _Trainer:
             for first in range(0, len(places), SCORE_BATCH):
                 batch = rows.take(places[first : first + SCORE_BATCH], self.device)
                 for place, network in enumerate(networks):
-                    outputs = network.combined(network(batch.features, batch.codes))
+                    raw = network(batch.features, batch.codes)
+                    outputs = network.combined(raw, as_trained=losses is self.start_losses)
                     sums[place] += losses.sums(outputs, batch.targets, batch.weights)[0]
                 counts += row_counts(batch.targets, batch.weights)
         return (sums / counts).cpu()  # NaN for a task without a label here
