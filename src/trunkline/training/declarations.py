@@ -53,10 +53,14 @@ class Training(Declared):
     )
     keep: Literal["last", "best"] = Field(
         "last",
-        description="Weights kept: of the last, annealed epoch, or of the best by the validation composite. "
-        "With early_stop always the best.",
+        description="Weights kept: of the last, annealed epoch, or of the best by the validation composite, in which "
+        "main tasks alone count. With early_stop always the best.",
     )
-    early_stop: EarlyStop | None = Field(None, description="Default: train all epochs.")
+    early_stop: EarlyStop | None = Field(
+        None,
+        description="Default: train all epochs. It may end before auxiliary tasks have faded out: what helped the main "
+        "tasks most is kept.",
+    )
     fairness: list[FairnessPenalty] = Field(
         [], description="Gaps between the groups of a sensitive column that training closes, in shared and alone."
     )
