@@ -13,7 +13,7 @@ from benchmarks.experiments.transfer import LABELS, world
 
 HELPERS = ("helper0", "helper1", "helper2")
 RULES: Mapping[str, dict[str, Any]] = {
-    "pretrain_then_joint": {"kind": "pretrain_then_joint", "tasks": list(HELPERS), "share": 0.5, "temperature": 5.0},
+    "pretrain_then_joint": {"kind": "pretrain_then_joint", "tasks": list(HELPERS), "share": 0.5, "temperature": 2.0},
     "square_root": {"kind": "square_root"},
 }
 
