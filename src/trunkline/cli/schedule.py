@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -15,7 +14,6 @@ from trunkline.cli.project_folder import find_project
 from trunkline.errors import ParamsError
 
 FLOW = Path("flows/schedule.py")
-PREFECT_HOME = Path(".trunkline/prefect")
 PORT = 4200
 
 
@@ -47,30 +45,9 @@ def schedule(
         raise ParamsError("schedule: --cron and --every exclude each other")
     if timezone and not cron:
         raise ParamsError("schedule: --timezone belongs to --cron")
-    if cron:
-        _demand_clock(root, cron, timezone or "UTC")
     if not (root / FLOW).is_file():
         raise ParamsError(f"{root / FLOW}: not found; take flows/ from trunkline's repository")
     chosen = {"cron": cron, "timezone": timezone, "every": every, "watch": watch, "settle": settle}
     asked = {"root": str(root), **chosen, "once": once, "promote": promote, "port": port}
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, str(root / FLOW), json.dumps(asked)])
-
-
-def _demand_clock(root: Path, cron: str, timezone: str) -> None:
-    """Demand a cron line and a time zone as Prefect reads them, before a lock is taken or a server is started."""
-    from trunkline.pipeline.environment import be_quiet
-
-    try:
-        ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError) as fault:
-        raise ParamsError(f"--timezone {timezone!r}: is no time zone; such as Europe/Berlin") from fault
-    be_quiet()
-    if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(root / PREFECT_HOME))  # where the schedule keeps its server
-    from prefect.schedules import Cron
-
-    try:
-        Cron(cron, timezone=timezone)
-    except ValueError as fault:
-        raise ParamsError(f"--cron {cron!r}: is no cron line; five fields, such as '0 3 1 * *'") from fault
