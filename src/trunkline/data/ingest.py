@@ -20,8 +20,7 @@ from trunkline.data.reader import read_schema, read_table
 from trunkline.data.split import columns_of
 from trunkline.declared import did_you_mean
 from trunkline.errors import DataError, ParamsError
-from trunkline.files import sha256
-from trunkline.serving.sources.folder import files_of
+from trunkline.files import files_of, sha256
 
 if TYPE_CHECKING:
     from trunkline.columns import Column

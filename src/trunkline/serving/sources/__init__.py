@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from trunkline.errors import DataError
+from trunkline.files import files_of
 from trunkline.serving.sources.base import Source, refusing
 from trunkline.serving.sources.delimited import CsvSource
-from trunkline.serving.sources.folder import FolderSource, files_of
+from trunkline.serving.sources.folder import FolderSource
 from trunkline.serving.sources.parquet import MAGIC, ParquetSource
 
 

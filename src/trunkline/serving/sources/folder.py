@@ -16,17 +16,6 @@ import pyarrow as pa
 from trunkline.errors import DataError
 from trunkline.serving.sources.base import Source, refusing
 
-NO_DATA = ("README.md",)
-UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload")
-"""How names end under which programs keep a file that they are still writing."""
-
-
-def files_of(folder: Path) -> list[Path]:
-    """Return the files of a folder by name; hidden and unfinished ones and README.md hold no rows."""
-    places = folder.iterdir() if folder.is_dir() else ()
-    found = [path for path in places if not path.name.startswith(".") and path.suffix not in UNFINISHED]
-    return sorted((path for path in found if path.name not in NO_DATA), key=lambda path: path.name)
-
 
 @dataclass(frozen=True)
 class FilePart:
