@@ -54,13 +54,13 @@ def _labels(root: Path, project: Project, path: Path | None) -> Any:
 
     from trunkline.data.rows import open_rows
     from trunkline.errors import DataError
-    from trunkline.monitoring.targets import followed, target_of
+    from trunkline.monitoring.followed import followed
     from trunkline.serving.feeds import pick
     from trunkline.serving.sources import open_source
     from trunkline.serving.sources.delimited import without
     from trunkline.stages import VALIDATED
 
-    targets = [target_of(task) for task in followed(project.tasks).values()]
+    targets = list(dict.fromkeys(name for each in followed(project.tasks).values() for name in each.label_columns))
     if path is None:
         rows = open_rows(root / VALIDATED)
         return rows.read([*project.data.key, *targets])
