@@ -89,7 +89,9 @@ def demand_clock(asked: Asked) -> None:
 
 
 def _set_home(root: Path) -> Path:
-    return Path(os.environ.setdefault("PREFECT_HOME", str(root / ".trunkline" / "prefect")))
+    home = Path(os.environ.setdefault("PREFECT_HOME", str(root / ".trunkline" / "prefect")))
+    home.mkdir(parents=True, exist_ok=True)  # else Prefect complains when it is imported
+    return home
 
 
 def _server(root: Path, port: int) -> TemporaryServer | None:
