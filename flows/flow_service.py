@@ -23,7 +23,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.schedules import Cron, Interval, Schedule
 
-from trunkline.errors import EnvironmentFault, ParamsError
+from trunkline.errors import EnvironmentFault
 from trunkline.pipeline.incoming import INCOMING, Watch
 
 if TYPE_CHECKING:
@@ -47,17 +47,11 @@ def serve(asked: Asked, server: TemporaryServer | None) -> int:
 
 
 def _schedule(asked: Asked) -> Schedule | None:
-    try:
-        ZoneInfo(asked.timezone or "UTC")
-    except (KeyError, ValueError, OSError) as fault:
-        raise ParamsError(f"--timezone {asked.timezone!r}: is no time zone; such as Europe/Berlin") from fault
-    try:
-        clock = Cron(asked.cron, timezone=asked.timezone or "UTC") if asked.cron else None
-    except ValueError as fault:
-        raise ParamsError(f"--cron {asked.cron!r}: is no cron line; five fields, such as '0 3 1 * *'") from fault
     if asked.once:
         return None
-    return clock or (Interval(asked.every) if asked.every else None)
+    if asked.cron:
+        return Cron(asked.cron, timezone=asked.timezone or "UTC")
+    return Interval(asked.every) if asked.every else None
 
 
 class _Runner(Runner):

@@ -12,16 +12,19 @@ import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from temporary_server import FOR_A_SCHEDULE, TemporaryServer
 
 from trunkline.cli.app import say_why
+from trunkline.errors import ParamsError
 from trunkline.pipeline.environment import be_quiet
 from trunkline.pipeline.family import end_undisturbed, leave_on_sigterm
 from trunkline.pipeline.lock import hold
 
 LOCK = Path(".trunkline/schedule.lock")
 BY_SCHEDULE = "TRUNKLINE_SCHEDULE"  # as flows/pipeline.py has it
+CHECKED = "--clock-is-checked"
 SETTINGS = {
     "PREFECT_RUNNER_POLL_FREQUENCY": "5",
     "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -50,7 +53,6 @@ def main(asked: Asked) -> int:
         The exit code: that of the run with `once`, else 0.
 
     Raises:
-        ParamsError: The cron line or the time zone is none.
         EnvironmentFault: The server did not start, or is gone.
         BusyError: The project has a schedule already.
     """
@@ -64,10 +66,38 @@ def main(asked: Asked) -> int:
         return serve(asked, server)
 
 
+def demand_clock(asked: Asked) -> None:
+    """Demand a cron line and a time zone as Prefect reads them.
+
+    Raises:
+        ParamsError: One of them is none.
+    """
+    zone = asked.timezone or "UTC"
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError) as fault:
+        raise ParamsError(f"--timezone {zone!r}: is no time zone; such as Europe/Berlin") from fault
+    be_quiet()
+    if "PREFECT_API_URL" not in os.environ:
+        _set_home(Path(asked.root))
+    from prefect.schedules import Cron
+
+    try:
+        Cron(str(asked.cron), timezone=zone)
+    except ValueError as fault:
+        raise ParamsError(f"--cron {asked.cron!r}: is no cron line; five fields, such as '0 3 1 * *'") from fault
+
+
+def _set_home(root: Path) -> Path:
+    home = Path(os.environ.setdefault("PREFECT_HOME", str(root / ".trunkline" / "prefect")))
+    home.mkdir(parents=True, exist_ok=True)  # else Prefect complains when it is imported
+    return home
+
+
 def _server(root: Path, port: int) -> TemporaryServer | None:
     if "PREFECT_API_URL" in os.environ:
         return None
-    home = Path(os.environ.setdefault("PREFECT_HOME", str(root / ".trunkline" / "prefect")))
+    home = _set_home(root)
     server = TemporaryServer(home, port, FOR_A_SCHEDULE)
     os.environ["PREFECT_API_URL"] = server.address
     return server
@@ -76,7 +106,12 @@ def _server(root: Path, port: int) -> TemporaryServer | None:
 if __name__ == "__main__":
     leave_on_sigterm()
     try:
-        code = main(Asked(**json.loads(sys.argv[1])))
+        wanted = Asked(**json.loads(sys.argv[1]))
+        if wanted.cron and CHECKED not in sys.argv:
+            demand_clock(wanted)
+            # Anew: Prefect has read its settings, and the server's address will be one of them.
+            os.execv(sys.executable, [sys.executable, *sys.argv, CHECKED])
+        code = main(wanted)
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except Exception as error:

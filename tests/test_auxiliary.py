@@ -90,6 +90,17 @@ def test_a_task_whose_say_stays_is_trained_as_a_main_one_but_chooses_nothing(kin
     assert helped.composite != plain.composite
 
 
+def test_the_weights_kept_are_the_best_for_the_main_tasks_also_from_before_a_task_has_faded(tmp_path: Path) -> None:
+    rows, fading = related(count=192), {"t1": ("linear", 0.9)}
+    arm = fading_arm("equal", fading, epochs=6, keep="best", learning_rate=0.05)
+    fitted = trained(arm, rows, tmp_path / "a")[0]
+    main = [1 - np.mean([row[f"validation.{name}"] for name in ("t0", "t2", "t3")]) for row in fitted.history]
+    everything = [1 - np.mean([row[f"validation.t{place}"] for place in range(4)]) for row in fitted.history]
+    assert [row["composite"] for row in fitted.history] == pytest.approx(main)
+    assert main != pytest.approx(everything)
+    assert fitted.kept_epoch == int(np.argmax(main)) + 1
+
+
 def test_the_say_falls_where_it_is_told_to_and_stays_above_0() -> None:
     for form in ("linear", "cosine"):
         says = [say((form, 0.8), step, 100) for step in range(100)]

@@ -19,6 +19,7 @@ from trunkline.files import read_json, seal
 from trunkline.project import parse_project
 from trunkline.training.budget import EPOCHS, ROWS_OF_A_STEP
 from trunkline.training.declarations import DeclaredTraining, Training
+from trunkline.training.sampling import LabelAware, Shuffle
 from trunkline.training.tuning import ENOUGH, choose_epochs
 
 LEFT = DeclaredTraining()
@@ -45,6 +46,12 @@ def test_no_training_is_a_handful_of_steps(rows: int) -> None:
 
 def test_a_batch_left_to_the_data_holds_two_rows_of_every_part() -> None:
     assert DeclaredTraining(accumulate=200).sized(500).batch == 400
+
+
+def test_a_batch_left_to_the_data_has_room_for_the_rows_that_label_aware_batches_hold() -> None:
+    wants = LabelAware(kind="label_aware", min_labelled=40)
+    assert LEFT.sized(2_000, wants.least_batch).batch == 640
+    assert LEFT.sized(2_000, Shuffle().least_batch).batch == 64
 
 
 @pytest.mark.parametrize("key", ["epochs", "batch"])

@@ -350,6 +350,12 @@ def test_the_command_says_what_drifted(made, tmp_path, capsys, monkeypatch):
     found = json.loads(capsys.readouterr().out)
     assert ("column", "age") in [(entry["of"], entry["name"]) for entry in found["found"] if entry["drifted"]]
     assert found["newest"] == {"rows": 400, "rejected": 0}
+    (tmp_path / "drops").mkdir()
+    whole = pq.read_table(tmp_path / "new.parquet")
+    for name, piece in {"one": whole.slice(0, 150), "two": whole.slice(150)}.items():
+        pq.write_table(piece, tmp_path / f"drops/{name}.parquet")
+    assert main([*words[:2], "drops", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == found
 
 
 def test_without_words_the_newest_drop_of_the_project_is_held_against_the_model_in_service(

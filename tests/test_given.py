@@ -17,13 +17,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
+from training_labels import that_are_counted_alike
 from world import write_params
 
 from trunkline import stages
 from trunkline.data.encode import Encoded
 from trunkline.errors import DataError, ParamsError
 from trunkline.files import read_json, seal
+from trunkline.monitoring.in_service import outcomes
 from trunkline.project import Project, parse_project
+from trunkline.serving.kept import find_kept
+from trunkline.serving.predict import predict_file
 from trunkline.tasks._given import JointLogits, both
 from trunkline.tasks._modules import Correction, Losses, Predict
 from trunkline.tasks.given import GOLDEN, head_labels, parents_first
@@ -379,3 +383,32 @@ def test_a_child_that_is_there_without_its_parent_is_found_with_column_row_and_c
     assert f"in 7 of {ROWS:,} rows" in said
     assert "[tasks.buy.given]" in said
     assert f"row-{spoilt[0]}" in said
+
+
+def test_a_task_that_is_given_another_is_followed_behind_the_training_as_it_is_judged(
+    finished: Path, tmp_path: Path
+) -> None:
+    """Jointly where it is a yes or no, else where it exists; the labels of new rows mean what those of training do."""
+    assert that_are_counted_alike(finished) == set(TASKS)
+    new = rows(zeros=("leave", "search"), seed=5)
+    pq.write_table(new, tmp_path / "new.parquet")
+    kept, out = tmp_path / "kept", tmp_path / "out.parquet"
+    predict_file(finished / "models/export/model.onnx", tmp_path / "new.parquet", out, keep=kept)
+    project = parse_project(declared())
+    found = outcomes(find_kept(kept), new, ["id"], project, 1, "new.parquet")["drops"][0]["tasks"]
+    assert set(found) == set(TASKS)
+    table, given_ = pq.read_table(out), new.to_pandas()
+    bought = given_["bought"].eq(True) & given_["clicked"].eq(True)
+    paid = bought & given_["paid"].notna()
+    said = table["paid.value"].to_numpy()
+    assert found["paid"]["score"]["rows"] == paid.sum()
+    assert found["paid"]["score"]["value"] == pytest.approx(
+        metrics.r2_score(given_["paid"][paid], said[paid]), abs=1e-5
+    )
+    page = given_["page"].eq("home")
+    share = given_["searched"][page].notna().mean()
+    assert found["search"]["labels"]["labelled"] == pytest.approx(len(page) * share, rel=0.02)
+    assert found["search"]["labels"]["level"] == pytest.approx(given_["searched"][page].mean() * page.mean(), abs=0.01)
+    assert found["search"]["predicted"] == pytest.approx(found["search"]["labels"]["level"], abs=0.05)
+    without = outcomes(find_kept(kept), new.drop_columns(["clicked"]), ["id"], project, 1, "")["drops"][0]["tasks"]
+    assert set(without) == {"page", "search"}  # what the others are given is not known

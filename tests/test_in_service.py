@@ -17,10 +17,11 @@ from tiny_model import CLASSES, graph, write_model
 from world import write_params
 
 from trunkline.cli.app import main
-from trunkline.errors import ArtifactError, DataError
+from trunkline.errors import ArtifactError, BusyError, DataError
 from trunkline.files import read_json, sha256, write_json
 from trunkline.monitoring.floors import fell, floor_failures
 from trunkline.monitoring.in_service import outcomes
+from trunkline.pipeline.lock import hold
 from trunkline.project import Project, parse_project
 from trunkline.serving.kept import find_kept
 from trunkline.serving.predict import predict_file
@@ -216,6 +217,16 @@ def test_labels_from_a_csv_file_mean_the_same(world, monkeypatch, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "600 kept predictions: 600 with a label row, 0 without"
     assert said[1].startswith("late: roc_auc 0.")
+
+
+def test_outcomes_beside_a_run_need_no_lock_unless_they_read_what_the_run_may_be_writing(world, monkeypatch, capsys):
+    monkeypatch.chdir(world)
+    pq.write_table(both(), world / "labels.parquet")
+    with hold(world):
+        assert main(["outcomes", "kept", "labels.parquet"]) == 0
+        assert main(["outcomes", "kept"]) == BusyError.code
+        assert "is running it" in capsys.readouterr().err
+    assert main(["outcomes", "kept"]) == ArtifactError.code  # no run: data/validated really is missing
 
 
 def test_a_folder_without_predictions_says_how_to_make_them(world):

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds_world import PARAMS, TASKS, rows, run
 from sklearn import metrics as reference
+from training_labels import that_are_counted_alike
 from world import write_params
 
 from trunkline.cli.check import find_faults
@@ -25,7 +26,12 @@ from trunkline.errors import DataError, ParamsError
 from trunkline.evaluation import calibration
 from trunkline.evaluation.evidence import Evidence, TestRows
 from trunkline.files import read_json
+from trunkline.monitoring.declarations import DriftWatch
+from trunkline.monitoring.in_service import outcomes
+from trunkline.monitoring.new_rows import drift_of
+from trunkline.monitoring.reference import read_reference
 from trunkline.project import parse_project
+from trunkline.serving.kept import find_kept
 from trunkline.serving.predict import predict_file
 from trunkline.serving.session import open_model
 from trunkline.tasks import KINDS
@@ -523,3 +529,44 @@ def test_labels_that_a_kind_cannot_have_are_refused_before_anything_is_learned(
         run(tmp_path, table.set_column(place, column, changed), upto="validate")
     refused = read_json(tmp_path / "reports/validation.json")
     assert not refused["passed"]
+
+
+# --- behind the training ----------------------------------------------------------------------------------
+
+
+def test_every_label_of_several_is_followed_and_drift_in_one_is_found_there(finished: Path) -> None:
+    labels = {f"tags.{label}" for label in TASKS["tags"]["labels"]}
+    assert that_are_counted_alike(finished) == {"churn", "visits", "stars", *labels}
+    model = open_model(finished / "models/export/model.onnx")
+    held, watch = read_reference(model.path, model.card), DriftWatch(psi=0.3, l_infinity=0.1, jensen_shannon=0.3)
+
+    def drifted(table: pa.Table) -> set[tuple[str, str]]:
+        found = drift_of(model, held, [table], [], watch, 1)["found"]
+        assert {(of, name) for name in labels for of in ("label", "prediction")} <= {
+            (each["of"], each["name"]) for each in found
+        }
+        return {(each["of"], each["name"]) for each in found if each["drifted"]}
+
+    new = texts(rows(900, seed=7))
+    assert drifted(new) == set()
+    place = new.column_names.index("wet")
+    assert drifted(new.set_column(place, "wet", pa.array([True] * 900))) == {("label", "tags.wet")}
+    dry = new.set_column(new.column_names.index("x"), "x", pc.add(new["x"], 4.0))
+    assert drifted(dry) >= {("column", "x"), ("prediction", "tags.wet"), ("prediction", "tags.warm")}
+
+
+def test_every_label_of_several_is_scored_in_service_and_has_its_floor(finished: Path, tmp_path: Path) -> None:
+    new = texts(rows(900, seed=7))
+    pq.write_table(new, tmp_path / "new.parquet")
+    kept = tmp_path / "kept"
+    predict_file(finished / "models/export/model.onnx", tmp_path / "new.parquet", tmp_path / "out.parquet", keep=kept)
+    project = parse_project(PARAMS | {"drift": {"floors": {"tags.warm": 0.99}}})
+    found = outcomes(find_kept(kept), new, ["id"], project, 1, "new.parquet")
+    of_tasks, out = found["drops"][0]["tasks"], pq.read_table(tmp_path / "out.parquet")
+    for label in TASKS["tags"]["labels"]:
+        known = new[label].is_valid().to_numpy()
+        truth, said = new[label].to_pandas()[known].astype(int), out[f"tags.probability.{label}"].to_numpy()[known]
+        assert of_tasks[f"tags.{label}"]["score"]["value"] == pytest.approx(reference.roc_auc_score(truth, said))
+    assert any(line.startswith("task 'tags.warm': roc_auc") and "below its floor" in line for line in found["says"])
+    with pytest.raises(ParamsError, match=r"drift\.floors: 'delay' is no task that is followed in service, which are"):
+        parse_project(PARAMS | {"drift": {"floors": {"delay": 1.0}}})

@@ -25,6 +25,7 @@ from tiny_model import CLASSES, expected, graph, write_model
 
 from trunkline.errors import ArtifactError, DataError, EnvironmentFault, ParamsError
 from trunkline.files import sha256
+from trunkline.serving.kept import find_kept
 from trunkline.serving.one_file import foreign_part
 from trunkline.serving.predict import predict_file
 from trunkline.serving.session import open_model
@@ -290,13 +291,59 @@ def test_a_parquet_file_that_is_cut_off_or_damaged_is_refused(model, tmp_path):
 
 def test_a_source_that_is_not_there_or_a_folder_or_of_another_kind_is_refused(model, tmp_path):
     (tmp_path / "csv.parquet").write_text(HEADER)
+    (tmp_path / "nothing").mkdir()
     for name, message in {
         "none.csv": "not found",
-        ".": "is a folder",
+        "nothing": "is a folder without Parquet or CSV files",
         "csv.parquet": "which no Parquet file does",
     }.items():
         with pytest.raises(DataError, match=message):
             predict_file(model, tmp_path / name, tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_the_files_of_a_folder_are_scored_by_name_as_one_file(model, tmp_path, kind):
+    whole, drops = rows(9), tmp_path / "drops"
+    drops.mkdir()
+    pieces = {"b": whole.slice(4, 3), "a": whole.slice(0, 4), "c": whole.slice(7)}
+    for name, piece in pieces.items():
+        if kind == "csv":
+            pv.write_csv(piece.select(piece.column_names[::-1]), drops / f"{name}.csv")
+        else:  # without a missing cell, pandas writes whole numbers
+            as_floats = piece.set_column(4, "id", piece["id"].cast(pa.float64())) if name == "b" else piece
+            pq.write_table(as_floats, drops / f"{name}.parquet")
+    for noise in (".hidden.csv", "late.csv.part", "README.md"):
+        (drops / noise).write_text("no rows")
+    seen = []
+    summary = predict_file(
+        model, drops, tmp_path / "out.parquet", keep=tmp_path / "kept", on_progress=lambda *told: seen.append(told)
+    )
+    found = pq.read_table(tmp_path / "out.parquet")
+    agree(found, by_hand(whole))
+    assert [int(float(cell)) for cell in found["id"].to_pylist()] == list(range(9))
+    assert summary.rows == 9
+    assert seen == [(rows, 9 if kind == "parquet" else None) for rows in (4, 7, 9)]
+    assert [each.drop for each in find_kept(tmp_path / "kept")] == [f"{name}.{kind}" for name in "abc"]
+
+
+def test_files_of_a_folder_that_do_not_fit_are_named(model, tmp_path):
+    drops, target = tmp_path / "drops", tmp_path / "out.parquet"
+    drops.mkdir()
+    pq.write_table(rows(3), drops / "a.parquet")
+    for table, said in [
+        (rows(3).drop_columns(["x"]), r"b\.parquet: lacks 'x'; all files of the folder need the columns of a\.parquet"),
+        (rows(3).append_column("y", pa.array([1, 2, 3])), r"b\.parquet: has besides 'y'"),
+        (rows(3, x=[[1.0], [2.0]]), r"b\.parquet: its types do not fit those of the files before"),
+    ]:
+        pq.write_table(table, drops / "b.parquet")
+        with pytest.raises(DataError, match=said):
+            predict_file(model, drops, target)
+    (drops / "b.parquet").unlink()
+    pv.write_csv(rows(3), drops / "b.csv")
+    with pytest.raises(DataError, match=r"b\.csv: is of another format than a\.parquet"):
+        predict_file(model, drops, target)
+    with pytest.raises(ParamsError, match="lies among the rows to score"):
+        predict_file(model, drops, drops / "out.parquet")
 
 
 def test_a_type_without_sense_is_refused_before_anything_is_computed(model, tmp_path):

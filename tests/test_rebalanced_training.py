@@ -22,8 +22,9 @@ from trunkline.export.parity import boundary_feeds, check_parity
 from trunkline.files import read_json, sha256
 from trunkline.nets.declarations import MLPTrunk
 from trunkline.tasks import KINDS
+from trunkline.tasks._focal import FocalInverse
 from trunkline.tasks._modules import Losses, Predict
-from trunkline.training.arm import load_arm
+from trunkline.training.arm import Trained, load_arm
 from trunkline.training.batches import Rows
 from trunkline.training.calibrate import fit_correction
 from trunkline.training.checkpoint import Checkpoints
@@ -132,20 +133,68 @@ def test_probabilities_are_those_of_the_rows_as_they_are_and_would_not_be_withou
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
-def test_focal_loss_keeps_the_level_and_a_slope_puts_most_of_the_rest_right(kind: str, tmp_path: Path) -> None:
+def test_what_focal_loss_does_to_confidences_is_undone_without_calibration(kind: str, tmp_path: Path) -> None:
     inputs, _, places = world(kind, 1)
     arm = arm_of(kind, places, {"kind": "focal", **({"alpha": 0.25} if kind == "binary" else {})})
     fitted = trained(arm, inputs, places, tmp_path)[0]
     assert fitted.start_losses["y"] == pytest.approx(1.0, abs=0.05)
     fresh, truth, labels = world(kind, 2)
     outputs = network_outputs(fitted.network, fresh, np.zeros((len(fresh), 0), np.int32))
-    correction = fit_correction(arm.states["y"], outputs.numpy(), labels)
-    assert correction.slope > 1.1  # no prior shift: confidences are too close together
-    sloped = Predict(list(arm.states.values()), [correction])(outputs)[0].double().numpy()
-    after = np.hstack([1 - sloped, sloped]) if kind == "binary" else sloped
-    assert divergence(truth, after) < 0.5 * divergence(truth, said(arm, outputs))
-    shifted = said(arm, as_the_loss_saw_them(arm, outputs))
-    assert divergence(truth, said(arm, outputs)) < 0.7 * divergence(truth, shifted)
+    assert fit_correction(arm.states["y"], outputs.numpy(), labels).slope == pytest.approx(1.0, abs=0.15)
+    constant = divergence(truth, np.broadcast_to(truth.mean(axis=0), truth.shape))
+    assert divergence(truth, said(arm, outputs)) < 0.08 * constant
+    with torch.inference_mode():
+        raw = fitted.network(torch.from_numpy(fresh), torch.zeros(len(fresh), 0, dtype=torch.int64))
+    sloped = fit_correction(arm.states["y"], raw.numpy(), labels)
+    assert sloped.slope > 1.1  # as the loss left them, confidences are too close together
+    assert divergence(truth, said(arm, outputs)) < 0.5 * divergence(truth, said(arm, raw))
+
+
+@pytest.mark.parametrize("gamma", [0.1, 0.5, 1.0, 2.0, 5.0, 10.0])
+@pytest.mark.parametrize("weights", [[1.0, 1.0], [0.4, 3.0], [0.5, 1.0, 4.0]])
+def test_the_shares_of_the_classes_come_back_from_where_their_focal_loss_is_least(
+    gamma: float, weights: list[float]
+) -> None:
+    """The minimum is looked for by numbers alone: Newton's steps on the expected loss of each row's logits."""
+    classes, several = len(weights), len(weights) > 2
+    shares = torch.from_numpy(np.random.default_rng(1).dirichlet([0.7] * classes, 40)).double().clamp(1e-3, 1)
+    shares = shares / shares.sum(dim=1, keepdim=True)
+    free, counting = torch.zeros(40, classes - 1, dtype=torch.double, requires_grad=True), torch.tensor(weights)
+    minimiser = torch.optim.LBFGS([free], lr=1, max_iter=2000, tolerance_grad=1e-13, tolerance_change=1e-16,
+                                  history_size=50, line_search_fn="strong_wolfe")  # fmt: skip
+
+    def loss() -> torch.Tensor:
+        minimiser.zero_grad()
+        logs = torch.cat([torch.zeros(40, 1), free], dim=1).log_softmax(dim=1)
+        expected = -(shares * counting * (-torch.expm1(logs)) ** gamma * logs).sum()
+        expected.backward()
+        return expected
+
+    minimiser.step(loss)
+    shift = [0.3, -0.2, 0.1][:classes] if several else [0.5]
+    logs = [np.log(weight) for weight in weights] if several else [np.log(weights[1] / weights[0])]
+    held = {"outputs": len(shift), "focal": {"gamma": gamma, "shift": shift, "weights": logs}}
+    seen = torch.cat([torch.zeros(40, 1), free.detach()], dim=1) if several else free.detach()
+    other = torch.full((40, 1), 7.0, dtype=torch.double)
+    inverse = FocalInverse([{"outputs": 1}, held, {"outputs": 1}])
+    first, *logits, last = inverse(torch.cat([other, seen - torch.tensor(shift), other], dim=1)).split(1, dim=1)
+    assert torch.equal(first, other) and torch.equal(last, other)
+    found = torch.cat(logits if several else [torch.zeros(40, 1), *logits], dim=1).softmax(dim=1)
+    assert torch.allclose(found, shares, atol=2e-5)
+    assert gamma < 1 or not torch.allclose(
+        seen.softmax(dim=1) if several else seen.sigmoid(), shares[:, -1:], atol=0.02
+    )
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_inverse_of_focal_loss_is_finite_and_keeps_order_however_sure_a_head_is(classes: int) -> None:
+    held = {"outputs": classes, "focal": {"gamma": 10.0, "shift": [0.0] * classes, "weights": [0.0] * classes}}
+    logits = torch.linspace(-200, 200, 801)[:, None] * torch.eye(classes)[0]
+    found = FocalInverse([held])(logits)
+    assert torch.isfinite(found).all()
+    chance = found.sigmoid() if classes == 1 else found.softmax(dim=1)
+    assert (chance[:, 0].diff() >= -1e-6).all()
+    assert (chance[0, 0], chance[-1, 0]) == (pytest.approx(0, abs=1e-6), pytest.approx(1, abs=1e-6))
 
 
 def test_logit_adjustment_without_decay_is_the_start_at_the_prior_that_every_head_has(tmp_path: Path) -> None:
@@ -250,6 +299,25 @@ def test_an_adjusted_head_comes_back_with_its_prior_and_the_file_says_what_torch
     assert float(torch.sigmoid(outputs[:, 0]).mean()) == pytest.approx(churn["prevalence"], abs=0.1)
     assert arm.networks[0].offset is not None
     assert float(arm.networks[0].offset[0]) == pytest.approx(churn["bias"][0], rel=1e-5)
+    says_what_torch_says(arm, encoded)
+
+
+@pytest.mark.parametrize("trunk", ["mlp", "tabm"])
+def test_heads_of_focal_loss_come_back_straightened_and_the_file_says_what_torch_says(
+    trunk: str, tmp_path: Path
+) -> None:
+    rule = {"kind": "focal", "tasks": {"spend": {"kind": "equal"}}}
+    small = {"kind": trunk, "width": 16, "depth": 1}
+    project = split_project(tmp_path, 1000, rebalance=rule, training={"epochs": 1, "seeds": 1}, trunk=small)
+    stages.encode(tmp_path, project)
+    stages.train(tmp_path, project)
+    encoded = Encoded(tmp_path / "data/encoded", list(project.tasks))
+    arm = load_arm(tmp_path / "models/shared", encoded.encoder)
+    assert [name for name, state in arm.states.items() if "focal" in state] == ["churn", "plan"]
+    says_what_torch_says(arm, encoded)
+
+
+def says_what_torch_says(arm: Trained, encoded: Encoded) -> None:
     states, corrections = list(arm.states.values()), [arm.corrections[0][name] for name in arm.states]
     model = Model(encoded.encoder, arm.networks[0], states, corrections).eval()
     graph = build_graph(model, encoded.encoder, arm.states, {})

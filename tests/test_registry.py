@@ -66,6 +66,18 @@ def test_the_same_model_again_is_the_same_version_and_another_one_the_next(proje
     assert publish(tmp_path, project) == 2
     write_export(tmp_path, SLIGHTLY_OFF, gates=[FAILED])  # the same weights, judged otherwise
     assert publish(tmp_path, project) == 3
+    write_export(tmp_path)
+    assert publish(tmp_path, project) == 1  # back to earlier settings, such as after a trial with --set
+    assert shelf(tmp_path).aliases() == {"candidate": 1}
+
+
+@pytest.mark.parametrize("damage", ["model.onnx", "manifest.json"])
+def test_a_version_that_was_damaged_is_published_anew(project, tmp_path, damage):
+    write_export(tmp_path)
+    publish(tmp_path, project)
+    (shelf(tmp_path).path(1) / damage).write_text("{}")
+    assert publish(tmp_path, project) == 2
+    assert shelf(tmp_path).check(2)
 
 
 def test_an_altered_export_or_scores_of_another_model_are_not_published(project, tmp_path):

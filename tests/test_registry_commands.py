@@ -17,9 +17,11 @@ from conftest import GLUE, REPOSITORY, CheapProject
 from published import BETTER, RIGHT, WRONG, make_project, write_export
 
 from trunkline.cli.app import main
+from trunkline.errors import ArtifactError, BusyError
 from trunkline.files import read_json, sha256
 from trunkline.pipeline.dvc_cache import object_path, stage_hashes
 from trunkline.pipeline.garbage import find_unused
+from trunkline.pipeline.lock import hold
 
 PIPELINE = """\
 stages:
@@ -128,9 +130,19 @@ def test_versions_are_listed_with_their_origin_and_the_one_in_service(project):
     assert (code, found["aliases"]) == (0, {"candidate": 3, "champion": 2, "previous": 1})
     assert [each["version"] for each in found["versions"]] == [3, 2, 1]
     assert found["versions"][0]["stage"] == "kept out"
-    lines = project.say("versions")[1].splitlines()
+    lines = [line for line in project.say("versions")[1].splitlines() if not line.startswith(" ")]
     assert [line.split()[0] for line in lines] == ["version", "3", "2", "1"]
     assert " champion " in lines[2]
+
+
+@pytest.mark.parametrize(("terminal", "width"), [("80", 80), (None, 100), ("300", 100)])
+def test_the_reasons_of_versions_stand_below_them_in_lines_that_fit(project, monkeypatch, terminal, width):
+    monkeypatch.setenv("COLUMNS", terminal) if terminal else monkeypatch.delenv("COLUMNS", raising=False)
+    lines = project.say("versions")[1].splitlines()
+    assert width - 20 < max(map(len, lines)) <= width
+    assert all(line == line.rstrip() for line in lines)
+    reason = " ".join(line.strip() for line in lines[2 : lines.index(next(line for line in lines if line[0] == "2"))])
+    assert reason == project.json("versions")[1]["versions"][0]["promoted"][-1]["why"]
 
 
 def test_the_commands_of_a_person_take_back_and_put_into_service(project):
@@ -212,6 +224,17 @@ def test_verify_names_the_file_that_was_altered(project, path):
     code, said = project.say("verify")
     assert code == 4
     assert path in said
+
+
+def test_verify_beside_a_run_is_answered_while_all_is_well_and_blames_no_file_that_the_run_may_be_writing(project):
+    with hold(project.root):
+        assert project.say("verify")[0] == 0
+        (project.root / "reports/evaluation.json").unlink()
+        code, said = project.say("verify")
+    assert code == BusyError.code
+    assert "is running it" in said and "evaluation.json" not in said
+    code, said = project.say("verify")
+    assert (code, "evaluation.json: is missing" in said) == (ArtifactError.code, True)
 
 
 def test_verify_is_not_content_where_nothing_says_what_was_written(project):

@@ -127,6 +127,23 @@ def test_every_batch_meets_every_quota(
     assert all(part.features.shape == (2, batch, 1) for part in batches)
 
 
+@pytest.mark.parametrize("kind", ["multiclass", "ordinal"])
+def test_every_class_of_several_is_in_every_batch_and_its_rows_count_as_declared(kind: str) -> None:
+    classes = np.repeat([0.0, 1.0, 2.0, 3.0], [1500, 480, 18, 2])
+    feed = feed_of(classes[:, None], batch=100)
+    feed.states["t0"] |= {"kind": kind, "classes": ["a", "b", "c", "d"]}
+    sampler = rule({"kind": "label_aware", "min_labelled": 5, "min_per_class": 3}).build(feed)
+    assert [(each["class"], each["rows"]) for each in sampler.facts()["apart"]] == [(1, 2), (2, 3), (3, 2)]
+    counted = torch.zeros(4, dtype=torch.float64)
+    batches = batches_of(sampler, range(40))
+    for batch in batches:
+        held = [batch.targets[0, :, 0] == place for place in range(4)]
+        assert all(int(each.sum()) >= fewest for each, fewest in zip(held, (3, 3, 3, 2), strict=True))
+        counted += torch.stack([batch.weights[0, each, 0].double().sum() / 100 for each in held])
+    shares = torch.tensor([1500, 480, 18, 2]) / 2000
+    assert torch.allclose(counted / len(batches), shares.double(), rtol=0.05, atol=2e-4)
+
+
 def test_the_weights_give_every_task_its_declared_mean_over_all_outcomes() -> None:
     """Five rows, four slots: two as they come, one of task b, one of class 1 of task a; each outcome is tried."""
     a = torch.tensor([1.0, 0.0, torch.nan, 0.0, 0.0])
@@ -428,6 +445,8 @@ def test_an_arm_of_other_tasks_follows_the_same_rule() -> None:
         ({"kind": "pretrain_then_joint", "tasks": ["chrun"]}, "sampling.tasks: 'chrun' is no task; did you mean"),
         ({"kind": "temperature", "temperature": 0.5}, "sampling.temperature: found 0.5"),
         ({"kind": "bandit", "explore": 0.0}, "sampling.explore: found 0.0"),
+        ({"kind": "label_aware", "min_labelled": 2000}, "sampling.min_labelled: found 2000, but a step has"),
+        ({"kind": "label_aware", "min_per_class": 600}, "sampling.min_per_class: found 600, but a step has"),
     ],
 )
 def test_what_makes_no_sense_is_refused(sampling: dict[str, Any], words: str) -> None:

@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import world
+from pydantic import TypeAdapter
 
 from trunkline import stages
 from trunkline.cli.check import find_faults
+from trunkline.data.coverage import Targets, count_labels
 from trunkline.errors import DataError, ParamsError
 from trunkline.files import read_json
 from trunkline.project import Project, parse_project
+from trunkline.tasks import Task
 
 LACKED = ["churned", "plan_name", "spent", "income"]
 
@@ -134,11 +137,29 @@ def test_check_says_that_a_label_is_too_rare_for_the_shuffle_and_a_law_too_much_
     assert "tasks.spend: labelled in 1." in found
     assert "sampling.kind: label_aware puts at least min_labelled" in found
     assert "tasks.churn" not in found
+    declared(tmp_path, [], sampling={"kind": "label_aware", "min_labelled": 4})
+    assert "sampling" not in said(tmp_path)
     declared(tmp_path, [], sampling={"kind": "label_aware"})
-    assert "label_aware puts" not in said(tmp_path)
+    assert "sampling.min_labelled, min_per_class: their rows take 55 of the 64 of a step" in said(tmp_path)
     pq.write_table(rows, folder / "all.parquet")
     declared(tmp_path, [], sampling={"kind": "uniform"})
     assert "every task is labelled in most rows" in said(tmp_path)
+
+
+def test_check_counts_every_column_of_a_task_with_several(tmp_path: Path) -> None:
+    """The first of the tags is known of 1 % of the rows, the second of all; of a time both columns are needed."""
+    count, some = 1000, [True, False] * 500
+    few, times = [value if place < 10 else None for place, value in enumerate(some)], [float(n) for n in range(count)]
+    held = {"first": few, "second": some, "days": times, "gone": few}
+    path = tmp_path / "all.parquet"
+    pq.write_table(pa.table(held), path)
+    declared = {
+        "tags": {"kind": "multilabel", "labels": ["first", "second"]},
+        "stay": {"kind": "survival", "target": "days", "event": "gone"},
+    }
+    tasks = {name: TypeAdapter(Task).validate_python(content) for name, content in declared.items()}
+    targets = {name: Targets(list(task.label_columns), task.any_column) for name, task in tasks.items()}
+    assert count_labels([path], targets) == [(count, {"tags": count, "stay": 10})]
 
 
 def test_check_says_nothing_of_labels_in_csv_files(tmp_path: Path) -> None:

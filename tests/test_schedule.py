@@ -19,6 +19,7 @@ from test_pipeline import Watcher, alive, until
 from trunkline.notify import Notice, Notify, post
 from trunkline.pipeline import run_pipeline
 from trunkline.pipeline.incoming import Watch, newest_drop
+from trunkline.pipeline.lock import hold
 from trunkline.project import load_project
 
 # --- what lands -------------------------------------------------------------------------------------------
@@ -168,15 +169,16 @@ def test_a_schedule_that_cannot_be_is_refused(cheap_project, words, said):
     assert said in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [(["--cron", "at noon"], "is no cron line"), (["--cron", "0 3 * * *", "--timezone", "Mars"], "is no time zone")],
 )
-def test_what_is_no_cron_line_or_no_time_zone_is_refused_in_a_line(scheduled, words, said):
-    done = scheduled.call("trunkline", "schedule", *words, "--port", "0")
+def test_what_is_no_cron_line_or_no_time_zone_is_refused_in_a_line_before_anything_starts(scheduled, words, said):
+    with hold(scheduled.root, Path(".trunkline/schedule.lock")):  # a second schedule would be refused
+        done = scheduled.call("trunkline", "schedule", *words, "--port", "0")
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(f"--.*{said}.*\n", done.stderr)
+    assert not list(scheduled.root.rglob("server.log"))
 
 
 class Service:

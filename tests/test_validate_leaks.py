@@ -13,8 +13,9 @@ from drops import lay, put, take_in
 
 from trunkline.columns import CategoricalColumn, Column, NumericColumn
 from trunkline.data.declarations import Leaks
-from trunkline.data.validate.leaks import Coded, Leak, Target, look, looks_like_identifier
+from trunkline.data.validate.leaks import Coded, Hint, Leak, Target, look, looks_like_identifier
 from trunkline.data.validate.raw import coded, target_of
+from trunkline.data.validate.unlabelled import absences, strongest, warnings_of
 from trunkline.errors import DataError
 from trunkline.project import parse_project
 from trunkline.tasks import BinaryTask, MulticlassTask, RegressionTask
@@ -204,6 +205,22 @@ def test_leaks_that_were_looked_at_are_allowed_and_reported(tmp_path: Path) -> N
     lay(tmp_path, {"flights-2013-07.parquet": drops.months()["flights-2013-07.parquet"]})
     take_in(tmp_path, project(LEAKY, leaks={"allow": ["tailnum", "plane_year"]}))
     assert "accepted by validation.leaks.allow" in (tmp_path / "reports/validation.json").read_text()
+
+
+def test_labels_that_an_input_foretells_to_be_missing_are_told_and_those_missing_at_random_are_not() -> None:
+    """The higher a label, the higher the input: labels that are missing for being high show through it."""
+    size = pa.array(SIZE, mask=SIZE > 5)
+    high = target_of("size", RegressionTask(kind="regression", target="size").label_columns["size"],
+                     pa.chunked_array([size]), np.ones(ROWS, bool))  # fmt: skip
+    absent = absences([high, *targets(0.3)[:2], *targets()[2:]], [])
+    assert [target.name for target in absent] == ["size", "yes", "kind"]
+    assert absences([high], ["size"]) == []  # missing by design: the task is given another
+    proxy, noise = SIZE + CHANCE.normal(0, 4, ROWS), CHANCE.normal(0, 1, ROWS)
+    found: dict[str, Hint] = {}
+    for name, values in {"noise": noise, "proxy": proxy, "more": np.round(noise)}.items():
+        found = strongest(name, code(values), absent, found)
+    (warning,) = warnings_of(found)
+    assert warning.startswith("target 'size': its labels are not missing at random: input 'proxy' alone tells which")
 
 
 def test_an_identifier_is_worth_a_warning(tmp_path: Path) -> None:

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from pydantic import TypeAdapter
 
 from benchmarks.experiments.finding import Finding
+from benchmarks.experiments.planted import World, declared, quiet
+from trunkline import stages
 from trunkline.balance import Balance
+from trunkline.files import read_json
 from trunkline.nets.declarations import MLPTrunk
 from trunkline.nets.network import Network
 from trunkline.tasks._modules import Losses
@@ -88,11 +92,38 @@ def trained(rows: Rows, method: str, rule: dict[str, Any], folder: Path) -> floa
     return float(np.min(falls))
 
 
+def told_by_validation(folder: Path) -> list[Finding]:
+    """Take in rows whose `high` labels are missing because they are high, and `some` at random; read what is told."""
+    draw = np.random.default_rng(2)
+    inputs = draw.normal(size=(ROWS, 3))
+    values = np.tanh(inputs[:, :1] + 0.3 * draw.normal(size=(ROWS, 2)))
+    targets = {
+        "high": np.where(values[:, 0] > 0.4, np.nan, values[:, 0]),
+        "some": np.where(draw.random(ROWS) < MISSING, np.nan, values[:, 1]),
+    }
+    planted = World(inputs, targets, (ROWS - 200, 100, 100))
+    (folder / stages.INCOMING).mkdir(parents=True)
+    pq.write_table(planted.table().drop_columns(["drop"]), folder / stages.INCOMING / "rows.parquet")
+    project = declared(planted, {}, data={"source": {"kind": "files"}})
+    with quiet():
+        stages.ingest(folder, project)
+        stages.validate(folder, project)
+    warned = read_json(folder / stages.REPORTS / "validation.json")["warnings"]
+    of = {name: sum(f"target '{name}': its labels are not missing at random" in line for line in warned)
+          for name in targets}  # fmt: skip
+    return [
+        Finding("validation tells of labels missing for what they say", of["high"], 1, 1),
+        Finding("validation is silent on labels missing at random", of["some"], 0, 0),
+    ]
+
+
 def run() -> list[Finding]:
-    """Look at gradients, then train under every balance method, and under other rules of sampling."""
+    """Look at gradients and validation, then train under every balance method, and under other rules of sampling."""
     torch.set_num_threads(1)
     rows = world()
     found = gradients(rows)
+    with tempfile.TemporaryDirectory() as name:
+        found += told_by_validation(Path(name))
     with tempfile.TemporaryDirectory() as name:
         for method in METHODS:
             fall = trained(rows, method, SHUFFLE, Path(name) / method)

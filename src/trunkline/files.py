@@ -20,6 +20,9 @@ from typing import Any, cast
 from trunkline.errors import ArtifactError, EnvironmentFault
 
 MANIFEST = "manifest.json"
+NO_ROWS = ("README.md",)
+UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload")
+"""How names end under which programs keep a file that they are still writing."""
 
 
 @contextlib.contextmanager
@@ -168,3 +171,14 @@ def check_seal(folder: Path, names: Iterable[str] | None = None) -> dict[str, An
                 f"  Delete it and its copy in .dvc/cache (`trunkline doctor` names it), then run `trunkline run`"
             )
     return manifest
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of a folder that users fill, by name; hidden and unfinished ones and README.md hold no rows."""
+    places = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in places if may_hold_rows(path)), key=lambda path: path.name)
+
+
+def may_hold_rows(path: Path) -> bool:
+    """Return whether a file in such a folder is taken for one of rows, by its name."""
+    return not path.name.startswith(".") and path.suffix not in UNFINISHED and path.name not in NO_ROWS

@@ -23,6 +23,7 @@ from trunkline.evaluation.declarations import Evaluation
 from trunkline.evaluation.gates import gate_problems
 from trunkline.export.declarations import Export
 from trunkline.monitoring.declarations import DriftWatch
+from trunkline.monitoring.followed import followed
 from trunkline.nets.declarations import BEST_TRUNK, HardSharing, MLPTrunk, Sharing, Trunk
 from trunkline.notify import Notify
 from trunkline.registry.declarations import Promotion
@@ -257,6 +258,9 @@ def _of_sampling(project: Project) -> Iterator[str]:
     for name in sampling.names():
         if name not in project.tasks:
             yield f"sampling.tasks: '{name}' is no task{did_you_mean(name, project.tasks)}"
+    batch = project.training.batch
+    if batch != "auto" and (problem := sampling.problem(batch)):
+        yield f"sampling.{problem}"
     if sampling.kind != "shuffle" and project.training.fairness:
         yield (
             f"sampling.kind: {sampling.kind} draws rows more or less often, and training.fairness compares rates among "
@@ -284,7 +288,6 @@ def _of_evaluation(project: Project) -> Iterator[str]:
         "calibration.coverage": project.calibration.coverage,
         "promotion.max_regret": project.promotion.max_regret,
         "promotion.tasks": project.promotion.tasks,
-        "drift.floors": project.drift.floors,
     }
     for section, names in named.items():
         for name in names:
@@ -306,10 +309,17 @@ def _of_evaluation(project: Project) -> Iterator[str]:
 
 
 def _of_drift(project: Project) -> Iterator[str]:
-    known = [*project.columns, *project.tasks]
+    judged = followed(project.tasks)
+    known = [*project.columns, *project.tasks, *judged]
     for name in project.drift.allow:
         if name not in known:
             yield f"drift.allow: '{name}' is neither an input nor a task{did_you_mean(name, known)}"
+    for name in project.drift.floors:
+        if name not in judged:
+            known_task = name in project.tasks
+            said = f"is no task that is followed in service, which are {', '.join(judged) or 'none'}; take it out"
+            hint = did_you_mean(name, judged) or "; take it out, or declare the task"
+            yield f"drift.floors: '{name}' {said if known_task else f'is no task{hint}'}"
 
 
 def read_yaml(path: Path) -> Any:

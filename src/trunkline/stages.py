@@ -224,16 +224,17 @@ def _drift(trained: Trained, encoded: Encoded, project: Project, root: Path) -> 
     """Return the newest rows held against the training rows, and labels and scores over the drops."""
     from trunkline.data.encode import read_sides
     from trunkline.data.rows import open_rows
+    from trunkline.monitoring.followed import followed
     from trunkline.monitoring.rows_of_drops import Scored, find_drift
-    from trunkline.monitoring.targets import followed
     from trunkline.serving.feeds import Input
     from trunkline.training.judge import exported_predictions
 
     rows = open_rows(root / SPLIT)
     found = exported_predictions(trained, encoded, read_sides(rows))
-    scored = {name: Scored(task, encoded.states[name], *found[name]) for name, task in followed(project.tasks).items()}
+    of_tasks = followed(project.tasks)
+    scored = {name: Scored.of(each, encoded.states[each.of], *found[each.of]) for name, each in of_tasks.items()}
     inputs = [Input(name, kind) for name, kind in encoded.encoder.inputs]
-    return find_drift(rows, inputs, scored, project.drift, project.seed)
+    return find_drift(rows, inputs, of_tasks, scored, project.drift, project.seed)
 
 
 def _histories(root: Path, tasks: Iterable[str]) -> dict[str, str]:

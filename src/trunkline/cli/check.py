@@ -126,11 +126,12 @@ def _refused(names: list[str], may_lack: list[str]) -> str:
 
 
 def _sampling_advice(drops: list[Path], project: Project) -> list[str]:
-    from trunkline.data.coverage import count_labels
+    from trunkline.data.coverage import Targets, count_labels
     from trunkline.training.sampling.advice import advise
 
-    counted = count_labels(drops, {name: next(iter(task.label_columns)) for name, task in project.tasks.items()})
+    targets = {name: Targets(list(task.label_columns), task.any_column) for name, task in project.tasks.items()}
+    counted = count_labels(drops, targets)
     if not counted:
         return []
     rows = sum(drop.rows for drop in counted)
-    return advise(project.sampling.kind, counted, project.training.sized(rows).batch)
+    return advise(project.sampling, counted, project.training.sized(rows, project.sampling.least_batch).batch)

@@ -24,7 +24,10 @@ def drift(
         Path | None, typer.Argument(help="model.onnx with card and reference beside it. Default: the one in service.")
     ] = None,
     rows: Annotated[
-        Path | None, typer.Argument(help="Parquet or CSV file of new rows. Default: the newest drops of this project.")
+        Path | None,
+        typer.Argument(
+            help="Parquet or CSV file of new rows, or a folder of them. Default: this project's newest drops."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
 ) -> int:

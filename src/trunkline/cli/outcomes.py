@@ -18,7 +18,9 @@ def outcomes(
     kept: Annotated[Path, typer.Argument(help="Folder that `trunkline predict --keep` filled.")],
     labels: Annotated[
         Path | None,
-        typer.Argument(help="Parquet or CSV file with the key and the targets. Default: the rows of data/validated/."),
+        typer.Argument(
+            help="Parquet or CSV file, or a folder of them, with the key and the targets. Default: data/validated/."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
 ) -> int:
@@ -26,13 +28,14 @@ def outcomes(
     from trunkline.files import to_json, write_json
     from trunkline.monitoring.floors import IN_SERVICE
     from trunkline.monitoring.in_service import outcomes as join
+    from trunkline.pipeline.lock import undisturbed
     from trunkline.project import load_project
     from trunkline.serving.kept import find_kept
     from trunkline.stages import VALIDATED
 
     root = find_project()
     project = load_project(root)
-    rows = _labels(root, project, labels)
+    rows = undisturbed(root, lambda: _labels(root, project, labels), lambda _: False)
     where = str(labels or VALIDATED)
     found = join(find_kept(kept), rows, project.data.key, project, project.seed, where)
     write_json(root / IN_SERVICE, found)
@@ -51,13 +54,13 @@ def _labels(root: Path, project: Project, path: Path | None) -> Any:
 
     from trunkline.data.rows import open_rows
     from trunkline.errors import DataError
-    from trunkline.monitoring.targets import followed, target_of
+    from trunkline.monitoring.followed import followed
     from trunkline.serving.feeds import pick
     from trunkline.serving.sources import open_source
     from trunkline.serving.sources.delimited import without
     from trunkline.stages import VALIDATED
 
-    targets = [target_of(task) for task in followed(project.tasks).values()]
+    targets = list(dict.fromkeys(name for each in followed(project.tasks).values() for name in each.label_columns))
     if path is None:
         rows = open_rows(root / VALIDATED)
         return rows.read([*project.data.key, *targets])

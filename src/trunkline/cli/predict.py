@@ -12,7 +12,7 @@ import typer
 
 def predict(
     model: Annotated[Path, typer.Argument(help="model.onnx with its card.json beside it.")],
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Parquet or CSV file of raw rows.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Parquet or CSV file of raw rows, or a folder of them.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Parquet or CSV file for the predictions.")],
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     keep: Annotated[
@@ -20,7 +20,10 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
 ) -> int:
-    """Score a file in bounded memory. Rows that cannot be scored keep their place and say why in `rejected`."""
+    """Score a file in bounded memory. Rows that cannot be scored keep their place and say why in `rejected`.
+
+    The files of a folder have the same columns and are scored one after the other in the order of their names.
+    """
     from trunkline.serving.predict import predict_file
     from trunkline.serving.slim import keep_pandas_out
 

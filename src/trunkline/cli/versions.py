@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +15,8 @@ from trunkline.errors import ArtifactError
 if TYPE_CHECKING:
     from trunkline.registry import Registry
 
-HEAD = ("version", "published", "revision", "alias", "last decision", "why")
+HEAD = ("version", "published", "revision", "alias", "last decision")
+INDENT = "    "
 
 
 def versions(
@@ -45,9 +48,17 @@ def _facts(registry: Registry, version: int, aliases: dict[str, int]) -> dict[st
 
 
 def _show(found: list[dict[str, Any]]) -> None:
+    """Print a line per version, and below it why it is what it is, in lines no longer than the terminal."""
     from trunkline.cli.promotion import aligned
+    from trunkline.cli.verdict import COLUMNS
 
-    print(*aligned([HEAD, *map(_row, found)], words=5), sep="\n")
+    width = min(COLUMNS, get_terminal_size((COLUMNS, 0)).columns)
+    rows = [_row(facts) for facts in found]
+    head, *lines = aligned([HEAD, *(row[:-1] for row in rows)], words=len(HEAD))
+    print(head)
+    for line, (*_, why) in zip(lines, rows, strict=True):
+        reason = wrap(why, width - len(INDENT), break_on_hyphens=False, break_long_words=False)
+        print(line, *(INDENT + part for part in reason), sep="\n")
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:
@@ -56,4 +67,4 @@ def _row(facts: dict[str, Any]) -> tuple[str, ...]:
         return version, "-", "-", alias, "damaged", facts["damaged"]
     origin, last = facts["created_from"], facts["promoted"][-1:]
     revision = (origin["revision"] or "-")[:7] + ("+" if origin["dirty"] else "")
-    return version, facts["published"], revision, alias, facts["stage"], last[0]["why"] if last else "-"
+    return version, facts["published"], revision, alias, facts["stage"], last[0]["why"] if last else ""

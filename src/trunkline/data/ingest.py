@@ -20,7 +20,7 @@ from trunkline.data.reader import read_schema, read_table
 from trunkline.data.split import columns_of
 from trunkline.declared import did_you_mean
 from trunkline.errors import DataError, ParamsError
-from trunkline.files import sha256
+from trunkline.files import files_of, sha256
 
 if TYPE_CHECKING:
     from trunkline.columns import Column
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 INPUT_TYPES = {"numeric": NUMBER, "categorical": TEXT, "timestamp": MOMENT}
 LABEL_TYPES = {"truth": TRUTH, "words": TEXT, "number": NUMBER}
-NOT_DROPS = ("README.md",)
-UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload")
-"""How names end under which programs keep a file that they are still writing."""
 
 
 class Need(NamedTuple):
@@ -82,9 +79,7 @@ def find_drops(incoming: Path) -> list[Path]:
     Raises:
         DataError: There is none, or a name that is not UTF-8.
     """
-    places = incoming.iterdir() if incoming.is_dir() else ()
-    paths = [path for path in places if not path.name.startswith(".") and path.suffix not in UNFINISHED]
-    drops = sorted((path for path in paths if path.name not in NOT_DROPS), key=lambda path: path.name)
+    drops = files_of(incoming)
     if not drops:
         raise DataError(
             f"{incoming}: holds no data; put a Parquet or CSV file into data/incoming/, "

@@ -50,7 +50,7 @@ def _undone(shift: Json) -> str:
 
 def _beyond(kind: str) -> str:
     """Say what no shift undoes."""
-    return " What focal loss does beyond that, confidences too close together, only calibration mends." * (
+    return " That focal loss draws confidences together was undone, too, by the inverse of its minimum." * (
         kind == "focal"
     )
 

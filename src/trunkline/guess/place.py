@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from trunkline.data.ingest import NOT_DROPS, UNFINISHED
 from trunkline.errors import ParamsError
-from trunkline.files import atomic_path, write_text
+from trunkline.files import atomic_path, may_hold_rows, write_text
 from trunkline.project import PARAMS
 
 INCOMING = Path("data/incoming")
@@ -22,7 +21,7 @@ MODIFIED = "has changes that are not in git"
 def lying_drops(root: Path) -> list[Path]:
     """Return what a run would read of data/incoming/, in the order of names; nothing where nothing lies there."""
     places = (root / INCOMING).iterdir() if (root / INCOMING).is_dir() else ()
-    return sorted(path for path in places if _is_drop(path))
+    return sorted(path for path in places if may_hold_rows(path))
 
 
 def refuse_loss(root: Path, files: Sequence[Path], *, force: bool) -> None:
@@ -35,7 +34,7 @@ def refuse_loss(root: Path, files: Sequence[Path], *, force: bool) -> None:
     if twice:
         raise ParamsError(f"init: two files are called '{twice[0]}', and each is a drop of its own; rename one")
     for path in files:
-        if not _is_drop(path) or not path.name.isprintable():
+        if not may_hold_rows(path) or not path.name.isprintable():
             raise ParamsError(f"{path}: ingest passes over files of such a name; rename it")
     if force:
         return
@@ -77,10 +76,6 @@ def place(root: Path, files: Sequence[Path], text: str) -> Path | None:
                 shutil.copyfile(path, temporary)
     write_text(root / PARAMS, text)
     return kept.relative_to(root) if kept else None
-
-
-def _is_drop(path: Path) -> bool:
-    return not path.name.startswith(".") and path.suffix not in UNFINISHED and path.name not in NOT_DROPS
 
 
 def _others(root: Path, files: Sequence[Path]) -> list[Path]:

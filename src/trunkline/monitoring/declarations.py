@@ -31,6 +31,6 @@ class DriftWatch(Declared):
     )
     floors: dict[str, float] = Field(
         {},
-        description="Per task the worst primary score in service (a ceiling where lower is better). Surely below it, "
-        "the next promotion fails.",
+        description="Per task, or <task>.<label> of a multilabel one, the worst primary score in service (a ceiling "
+        "where lower is better). Surely below it, the next promotion fails.",
     )

@@ -15,6 +15,7 @@ import numpy as np
 from trunkline.errors import ArtifactError
 from trunkline.files import read_json
 from trunkline.monitoring.declarations import DriftWatch
+from trunkline.monitoring.followed import followed
 from trunkline.tasks import Task
 
 IN_SERVICE = Path("reports/in_service.json")
@@ -70,7 +71,7 @@ def floor_failures(root: Path, project: Declares, model_sha256: str | None = Non
 
 def _falls(content: Mapping[str, Any], project: Declares, model_sha256: str | None = None) -> Iterator[str]:
     for task, floor in project.drift.floors.items():
-        declared = project.tasks[task]
+        declared = followed(project.tasks)[task].task
         higher = declared.metrics[declared.primary_metric].higher_is_better
         for entry in newest(content, task):
             if model_sha256 not in (None, entry["model_sha256"]):
@@ -96,7 +97,7 @@ def sayings(content: Mapping[str, Any], project: Declares) -> Iterator[str]:
         content: reports/in_service.json.
         project: Its tasks and its floors.
     """
-    for name in project.tasks:
+    for name in followed(project.tasks):
         floor = project.drift.floors.get(name)
         for entry in newest(content, name):
             ends = entry["interval"]

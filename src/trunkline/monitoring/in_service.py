@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 
 from trunkline.errors import DataError
 from trunkline.monitoring.floors import Declares, sayings
+from trunkline.monitoring.followed import Followed, followed
 from trunkline.monitoring.rows_of_drops import Scored, label_facts, promised, score
-from trunkline.monitoring.targets import encode_target, followed, read_target, target_of
+from trunkline.monitoring.targets import encode_target, read_label
 from trunkline.serving.cells import READERS
 from trunkline.serving.cells.base import plain
 from trunkline.serving.feeds import pick
@@ -150,22 +151,25 @@ def _read(paths: Sequence[Path]) -> pa.Table:
 
 def _scored(predictions: pa.Table, labels: pa.Table, tasks: Mapping[str, Task]) -> Iterator[tuple[str, Scored]]:
     """Yield the tasks of which there are both predictions and a target column."""
-    for name, task in followed(tasks).items():
-        columns = [each for each in predictions.column_names if _is_main(each, name)]
-        target = target_of(task)
-        if not columns or target not in labels.column_names:
+    for name, each in followed(tasks).items():
+        columns = [column for column in predictions.column_names if _is_main(column, each)]
+        if not columns:
             continue
-        classes = [each.removeprefix(f"{name}.probability.") for each in columns if each.startswith(f"{name}.pr")]
-        classes = classes if len(columns) > 1 else []
-        made = np.stack([predictions[each].to_numpy() for each in columns], axis=1)
-        values = read_target(target, labels[target], task.kind, classes)
+        task = each.task
+        classes = [column.removeprefix(f"{name}.probability.") for column in columns if len(columns) > 1]
+        values = read_label(labels, each.facts(classes))
+        if values is None:
+            continue
+        made = np.stack([predictions[column].to_numpy() for column in columns], axis=1)
         prevalence = made.mean(axis=0).tolist() if len(made) else [0.0] * len(columns)
         state = {"kind": task.kind, "classes": classes, "prevalence": prevalence}
         yield name, Scored(task, state, encode_target(values, task.kind, classes), made)
 
 
-def _is_main(column: str, task: str) -> bool:
-    return column == f"{task}.value" or column == f"{task}.probability" or column.startswith(f"{task}.probability.")
+def _is_main(column: str, each: Followed) -> bool:
+    if each.place is not None:
+        return column == f"{each.of}.probability.{each.target}"
+    return column in (f"{each.of}.value", f"{each.of}.probability") or column.startswith(f"{each.of}.probability.")
 
 
 def _task(scored: Scored, seed: int, floor: float | None) -> dict[str, Any]:

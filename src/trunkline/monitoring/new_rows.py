@@ -15,8 +15,8 @@ from trunkline.monitoring.declarations import DriftWatch
 from trunkline.monitoring.profiles import Tally
 from trunkline.monitoring.reference import Reference
 from trunkline.monitoring.series import Array, of_column, of_prediction
-from trunkline.monitoring.targets import read_target
-from trunkline.serving.feeds import Feeds, build_feeds, pick
+from trunkline.monitoring.targets import read_label
+from trunkline.serving.feeds import Feeds, build_feeds
 from trunkline.serving.session import Model
 from trunkline.serving.sources.delimited import without
 
@@ -26,7 +26,8 @@ BATCH = 4_096  # rows that the model takes at once
 
 def columns_read(model: Model, reference: Reference, held: Sequence[str]) -> list[str]:
     """Return the columns to read of rows that hold the columns `held`: inputs, and the targets among them."""
-    targets = [task["target"] for task in reference.tasks.values()]
+    tasks = reference.tasks.values()
+    targets = [name for task in tasks for name in (task["target"], *(link["target"] for link in task.get("given", [])))]
     return list(dict.fromkeys([*(entry.name for entry in model.inputs), *(name for name in targets if name in held)]))
 
 
@@ -71,19 +72,21 @@ def _series(
     for part, prediction in _predictions(model, reference, feeds, table.num_rows).items():
         prediction[rejected] = np.nan
         found["prediction", part] = of_prediction(prediction, reference.tasks[part]["classes"])
-    for name, task in reference.tasks.items():
-        if task["target"] in table.schema.names:
-            column = pick(table, task["target"])
-            found["label", name] = read_target(task["target"], column, task["kind"], task["classes"])
-    return found
+    labels = {name: read_label(table, task) for name, task in reference.tasks.items()}
+    return found | {("label", name): values for name, values in labels.items() if values is not None}
 
 
 def _predictions(model: Model, reference: Reference, feeds: Feeds, rows: int) -> dict[str, Array]:
-    """Return the probability or value of each task that is followed, float64 [rows, columns]."""
-    main = [part for part in model.parts if part.part in ("probability", "value")]
-    names = {part.name: part.task for part in main if part.task in reference.tasks}
+    """Return the probability or value of what is followed, float64 [rows, columns]."""
+    main = {part.task: part.name for part in model.parts if part.part in ("probability", "value")}
+    of_tasks = {name: task.get("output", {"task": name, "column": None}) for name, task in reference.tasks.items()}
+    outputs = {name: (main[each["task"]], each["column"]) for name, each in of_tasks.items() if each["task"] in main}
     parts = [
         model.run({name: feed[start : start + BATCH] for name, feed in feeds.items()})
         for start in range(0, rows, BATCH)
     ]
-    return {task: np.concatenate([part[name] for part in parts]).astype(np.float64) for name, task in names.items()}
+    whole = {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name, _ in outputs.values()}
+    return {
+        name: whole[output] if column is None else whole[output][:, column : column + 1].copy()
+        for name, (output, column) in outputs.items()
+    }

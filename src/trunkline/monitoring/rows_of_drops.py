@@ -18,12 +18,13 @@ from trunkline.evaluation.calibration import Z, wilson
 from trunkline.evaluation.slices import FEWEST_ROWS
 from trunkline.monitoring.compare import compare
 from trunkline.monitoring.declarations import DriftWatch
+from trunkline.monitoring.followed import Followed
 from trunkline.monitoring.profiles import QUANTILES, Profile, Tally
 from trunkline.monitoring.reference import Reference
 from trunkline.monitoring.series import Array, of_column, of_label, of_prediction, profile
-from trunkline.monitoring.targets import target_of
 from trunkline.serving.feeds import Input, build_feeds
 from trunkline.tasks.metrics import Panel
+from trunkline.tasks.multilabel import unpacked
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -50,6 +51,16 @@ class Scored:
     labels: Array
     prediction: Array
 
+    @classmethod
+    def of(cls, each: Followed, state: TaskState, labels: Array, prediction: Array) -> Scored:
+        """Return one thing that is followed, out of the labels and predictions of its declared task."""
+        if each.place is None:
+            return cls(each.task, state, labels, prediction)
+        place, prevalence = each.place, state["prevalences"][each.place]
+        held = {"kind": "binary", "prevalence": prevalence, "bias": [state["bias"][place]]}
+        answers = unpacked(labels, len(state["labels"]))[:, place]
+        return cls(each.task, held, answers, prediction[:, place : place + 1])
+
     @property
     def classes(self) -> list[str]:
         """Classes of a multiclass task; else none."""
@@ -57,14 +68,20 @@ class Scored:
 
 
 def find_drift(
-    rows: pq.ParquetFile, inputs: Sequence[Input], scored: Mapping[str, Scored], watch: DriftWatch, seed: int
+    rows: pq.ParquetFile,
+    inputs: Sequence[Input],
+    followed: Mapping[str, Followed],
+    scored: Mapping[str, Scored],
+    watch: DriftWatch,
+    seed: int,
 ) -> dict[str, Any]:
     """Return the content of reports/drift.json.
 
     Args:
         rows: data/split/rows.parquet, open.
         inputs: The model's inputs.
-        scored: Every task, by name.
+        followed: What is followed, by name.
+        scored: The same on all rows.
         watch: The declared limits.
         seed: The project's seed.
     """
@@ -77,7 +94,8 @@ def find_drift(
     for key, values in _series(rows, inputs, scored):
         profiles[key] = profile(values[training])
         tallies[key] = profiles[key].count(values[newest])
-    reference = Reference(int(training.sum()), profiles, {name: _facts(each) for name, each in scored.items()})
+    facts = {name: each.facts(scored[name].classes) for name, each in followed.items()}
+    reference = Reference(int(training.sum()), profiles, facts)
     return {
         "version": FORMAT,
         "training_rows": reference.rows,
@@ -94,10 +112,6 @@ def _coded(rows: pq.ParquetFile, column: str) -> tuple[list[str], Array]:
     words = coded.dictionary.to_pylist()
     order = sorted(range(len(words)), key=words.__getitem__)
     return [words[at] for at in order], np.argsort(order)[coded.indices.to_numpy()]
-
-
-def _facts(scored: Scored) -> dict[str, Any]:
-    return {"kind": scored.task.kind, "target": target_of(scored.task), "classes": scored.classes}
 
 
 def _series(

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from trunkline.monitoring.series import Array, words_of
+from trunkline.monitoring.series import Array, of_label, words_of
 from trunkline.serving.cells import READERS
 from trunkline.serving.cells.base import plain
-from trunkline.tasks.roles import main_tasks
+from trunkline.serving.feeds import pick
+from trunkline.tasks.given import joint, labelled_share
 
-if TYPE_CHECKING:
-    from trunkline.tasks import Task
-
-FOLLOWED = ("binary", "multiclass", "ordinal", "regression", "count")
 SPELLED = {"0": "false", "1": "true", "no": "false", "yes": "true"}
 
 
-def followed(tasks: Mapping[str, Task]) -> dict[str, Task]:
-    """Return the tasks that are followed behind the training: one label and one prediction per row, judged, exported.
+def read_label(table: pa.Table, facts: Mapping[str, Any]) -> Array | None:
+    """Return the labels of what is followed, as `read_target` gives them; None where the table lacks a column.
 
-    Not those of several labels, quantiles or times, nor those given another: their label stands in two columns.
+    Args:
+        table: Rows of any file.
+        facts: Its "kind", "target" and "classes", and where it is given others, "given"; see `Followed.facts`.
+
+    Raises:
+        DataError: A column's type can hold no such label.
     """
-    return {name: task for name, task in main_tasks(tasks).items() if task.kind in FOLLOWED and not task.given}
+    given = facts.get("given", [])
+    if any(name not in table.schema.names for name in (facts["target"], *(link["target"] for link in given))):
+        return None
+    kind, classes = facts["kind"], facts["classes"]
+    labels = read_target(facts["target"], pick(table, facts["target"]), kind, classes)
+    if not given:
+        return labels
+    exists = _exists(table, given)
+    if kind != "binary":
+        return np.where(exists == 1, labels, "" if labels.dtype == object else np.nan)
+    known = encode_target(labels, kind, classes)
+    return of_label(kind, joint(known, exists, labelled_share(known, exists)), classes)
 
 
-def target_of(task: Task) -> str:
-    """Return the column of the labels of a task that is followed."""
-    (column,) = task.label_columns
-    return column
+def _exists(table: pa.Table, given: Sequence[Mapping[str, str]]) -> Array:
+    """Return where every task above has its value: 1 = yes, 0 = no, NaN = not known, float64 [rows]."""
+    exists = np.ones(table.num_rows)
+    for link in reversed(given):
+        words = read_target(
+            link["target"], pick(table, link["target"]), link["kind"], [link["word"]][: link["kind"] != "binary"]
+        )
+        holds = np.where(words == "", np.nan, words == link["word"])
+        exists = np.where(exists == 1, holds, exists)
+    return exists
 
 
 def read_target(name: str, column: Any, kind: str, classes: list[str] | tuple[str, ...]) -> Array:

@@ -23,6 +23,7 @@ from trunkline.nets.sharing.base import ManyTrunks
 from trunkline.nets.stack import Embedding, Initialised, Linear
 from trunkline.nets.trunks import Trunk
 from trunkline.tasks._copies import mean_prediction
+from trunkline.tasks._focal import FocalInverse
 from trunkline.tasks.base import TaskState
 
 HEAD_SCALE = 0.1  # of the usual initial head weights: predictions start near the constant one
@@ -64,6 +65,7 @@ class Network(nn.Module):
             built: Any = (sharing or HardSharing()).build(len(columns), len(states), trunk)
             form = tapped(built, [state.get("tap_layer") for state in states])
         self.states, self.copies = states, getattr(form, "copies", None)
+        self.focal_inverse = FocalInverse(states)
         self.tables, self.each = getattr(form, "tables", None), trunk.embedding
         # One table for all columns: a single lookup, and a single gradient. Several tables lie side by side in it.
         self.embedding = Embedding(max(1, int(starts[-1])), trunk.embedding * (self.tables or 1))
@@ -141,6 +143,7 @@ class Network(nn.Module):
         slim.heads.weight = nn.Parameter(self.heads.weight.detach()[..., kept, :])
         slim.heads.bias = nn.Parameter(self.heads.bias.detach()[..., kept])
         slim.states = [state for state, goes in zip(states, dropped, strict=True) if not goes]
+        slim.focal_inverse = FocalInverse(slim.states)
         if self.offset is not None:
             slim.offset = self.offset[kept]
         tasks = np.repeat(np.arange(len(counts)), counts)[stays]
@@ -151,9 +154,15 @@ class Network(nn.Module):
         """Return the outputs of all heads, float32 [(copies,) rows, outputs]."""
         return self.head_outputs(self.trunk_output(features, codes))
 
-    def combined(self, outputs: Tensor) -> Tensor:
-        """Return what is scored of the outputs, float32 [rows, outputs]: of copies their mean prediction."""
-        return outputs if self.copies is None else mean_prediction(self.states, outputs)
+    def combined(self, outputs: Tensor, *, as_trained: bool = False) -> Tensor:
+        """Return what is scored of the outputs, float32 [rows, outputs]: of copies their mean prediction.
+
+        Args:
+            outputs: Of all heads, as `forward` returns them.
+            as_trained: Leave those of focal loss as that loss reads them.
+        """
+        rows = outputs if as_trained else self.focal_inverse(outputs)
+        return rows if self.copies is None else mean_prediction(self.states, rows)
 
 
 def _with_words(columns: list[int], words: int, width: int) -> list[int]:

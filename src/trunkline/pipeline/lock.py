@@ -12,13 +12,15 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psutil
 
-from trunkline.errors import BusyError, EnvironmentFault
+from trunkline.errors import ArtifactError, BusyError, EnvironmentFault
+
+Found = TypeVar("Found")
 
 LOCK = Path(".trunkline/lock")
 OWNER = "TRUNKLINE_LOCK_OWNER"
@@ -71,6 +73,28 @@ def hold(root: Path, lock: Path = LOCK) -> Iterator[None]:
             os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def undisturbed(root: Path, work: Callable[[], Found], doubtful: Callable[[Found], bool]) -> Found:
+    """Return what reading the project gives; what looks wrong is read again with the lock held.
+
+    So nobody is refused while all is well, and nothing is called damaged because a run was just writing it.
+
+    Args:
+        root: The project's folder.
+        work: Reads. An ArtifactError of it may be a run's doing, too.
+        doubtful: Whether what was read may be a run's doing.
+
+    Raises:
+        BusyError: Something looks wrong, and a run is under way.
+        ArtifactError: Something is wrong.
+    """
+    with contextlib.suppress(ArtifactError):
+        found = work()
+        if not doubtful(found):
+            return found
+    with hold(root) if os.access(root, os.W_OK) else contextlib.nullcontext():  # where nobody may write, nobody runs
+        return work()
 
 
 def _acquire(handle: int, root: Path, lock: Path) -> None:

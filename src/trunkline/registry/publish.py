@@ -5,6 +5,7 @@ With the model go params.yaml and dvc.lock of the run, so that its origin can be
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ def publish(root: Path, project: Wanted, revision: str | None = None) -> int:
         revision: Git's revision, with `+` behind it where files differ; None outside git.
 
     Returns:
-        The version; the newest one where that is the same model with the same card and scores.
+        The version; an earlier one where that is the same model with the same card and scores, and whole.
 
     Raises:
         ArtifactError: A file is missing or altered, or the scores are not those of this model.
@@ -42,14 +43,14 @@ def publish(root: Path, project: Wanted, revision: str | None = None) -> int:
     sealed: Sealed = check_seal(root / EXPORT, EXPORTED)["files"]
     sources = _sources(root)
     registry.sweep()
-    newest = max(registry.versions(), default=0)
-    if not newest or not _is_same(registry, newest, sources):
-        newest += 1
-        _write(registry, newest, sources, sealed, _origin(root, revision))
+    version = _same(registry, sources)
+    if version is None:
+        version = max(registry.versions(), default=0) + 1
+        _write(registry, version, sources, sealed, _origin(root, revision))
     aliases = registry.aliases()
-    if newest not in (aliases.get(CHAMPION), aliases.get(CANDIDATE)):
-        registry.set_aliases({CANDIDATE: newest})
-    return newest
+    if version not in (aliases.get(CHAMPION), aliases.get(CANDIDATE)):
+        registry.set_aliases({CANDIDATE: version})
+    return version
 
 
 def _sources(root: Path) -> dict[str, Path]:
@@ -64,10 +65,16 @@ def _sources(root: Path) -> dict[str, Path]:
     return {name: root / EXPORT / name for name in EXPORTED} | {"evaluation.json": root / EVALUATION} | origin
 
 
-def _is_same(registry: Registry, version: int, sources: dict[str, Path]) -> bool:
-    sealed = read_json(registry.path(version) / MANIFEST)["files"]
-    wanted = [*EXPORTED, "evaluation.json"]
-    return all(sealed.get(name, {}).get("sha256") == sha256(sources[name]) for name in wanted)
+def _same(registry: Registry, sources: dict[str, Path]) -> int | None:
+    """Return the newest version that is whole and has these files; where they came from may differ."""
+    wanted = {name: sha256(sources[name]) for name in (*EXPORTED, "evaluation.json")}
+    for version in reversed(registry.versions()):
+        with contextlib.suppress(ArtifactError):
+            sealed = read_json(registry.path(version) / MANIFEST).get("files", {})
+            if all(sealed.get(name, {}).get("sha256") == held for name, held in wanted.items()):
+                registry.check(version)
+                return version
+    return None
 
 
 def _write(registry: Registry, version: int, sources: dict[str, Path], sealed: Sealed, origin: dict[str, Any]) -> None:

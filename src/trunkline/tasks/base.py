@@ -141,7 +141,9 @@ class BaseTask(Declared):
         description="auxiliary: trained along for the sake of the shared layers, neither exported nor judged.",
     )
     anneal: Literal["none", "linear", "cosine"] = Field(
-        "linear", description="How the say of an auxiliary task falls to 0 at the end of the training."
+        "linear",
+        description="How the say of an auxiliary task falls to 0 at the end of the training. With training.keep: best "
+        "or early_stop the main tasks' scores choose the epoch, which may lie before that.",
     )
     anneal_from: float = Field(
         0.8, ge=0, lt=1, description="Share of the steps after which it begins to fall; 0 = from the first step on."
@@ -159,6 +161,8 @@ class BaseTask(Declared):
     """Whether what came is true or false, or a number."""
     spreads: ClassVar[Literal["share", "number"]] = "number"
     """Whether the histogram is one of probabilities, or of numbers."""
+    any_column: ClassVar[bool] = False
+    """Whether a row has a label as soon as one of the label columns is filled."""
     charted: ClassVar[tuple[str, str | None, str | None]]
     """Of the histogram: what it shows, which series is filled (None: all of them together) and which is outlined."""
 

@@ -55,6 +55,7 @@ class MultilabelTask(BaseTask):
     promised: ClassVar[str] = "several labels the probability of each"
     promises: ClassVar[Literal["share", "number"]] = "share"
     spreads: ClassVar[Literal["share", "number"]] = "share"
+    any_column: ClassVar[bool] = True
     charted: ClassVar[tuple[str, str | None, str | None]] = (
         "bars: labels that were true, dashes: false",
         "true",

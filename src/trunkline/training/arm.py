@@ -162,13 +162,14 @@ def shared_arm(
     weights = {name: task.weight for name, task in tasks.items()}
     encoder = encoded.encoder
     sizes = encoder.vocabulary_sizes
-    penalties, recipe = _penalties(training, encoded), training.sized(len(encoded.side("train")))
+    sampling = sampling or Shuffle()
+    penalties, recipe = _penalties(training, encoded), training.sized(len(encoded.side("train")), sampling.least_batch)
     heads = {name: state | _tap(tasks[name]) for name, state in encoded.heads.items()}
     states, plans = network_states(heads, plans or {}), dict(plans or {})
     form = fitted_sharing(encoder.layout, sizes, list(states.values()), trunk, sharing or HardSharing())
     return Arm(
         "shared", states, weights, encoder.layout, sizes, trunk, balance, recipe, penalties, form, plans,
-        (sampling or Shuffle()).restricted(tasks), fadings(tasks),
+        sampling.restricted(tasks), fadings(tasks),
     )  # fmt: skip
 
 
@@ -200,7 +201,7 @@ def alone_arm(
     encoder = encoded.encoder
     if models > 1:
         trunk = narrowed(encoder.layout, encoder.vocabulary_sizes, trunk, models)
-    states = network_states({name: encoded.states[name]}, plans or {})
+    states, sampling = network_states({name: encoded.states[name]}, plans or {}), sampling or Shuffle()
     return Arm(
         f"alone/{name}",
         states,
@@ -209,10 +210,10 @@ def alone_arm(
         encoder.vocabulary_sizes,
         trunk,
         EqualWeights(),
-        training.sized(len(encoded.side("train"))),
+        training.sized(len(encoded.side("train")), sampling.least_batch),
         _penalties(training, encoded),
         plans=dict(plans or {}),
-        sampling=(sampling or Shuffle()).restricted(states),
+        sampling=sampling.restricted(states),
     )
 
 

@@ -80,10 +80,14 @@ class DeclaredTraining(Declared):
     )
     keep: Literal["last", "best"] = Field(
         "last",
-        description="Weights kept: of the last, annealed epoch, or of the best by the validation composite. "
-        "With early_stop always the best.",
+        description="Weights kept: of the last, annealed epoch, or of the best by the validation composite, in which "
+        "main tasks alone count. With early_stop always the best.",
     )
-    early_stop: EarlyStop | None = Field(None, description="Default: train all epochs.")
+    early_stop: EarlyStop | None = Field(
+        None,
+        description="Default: train all epochs. It may end before auxiliary tasks have faded out: what helped the main "
+        "tasks most is kept.",
+    )
     fairness: list[FairnessPenalty] = Field(
         [], description="Gaps between the groups of a sensitive column that training closes, in shared and alone."
     )
@@ -111,13 +115,14 @@ class DeclaredTraining(Declared):
             )
         return self
 
-    def sized(self, rows: int) -> Training:
+    def sized(self, rows: int, least_batch: int = 2) -> Training:
         """Return the recipe with what it leaves to the data as numbers.
 
         Args:
             rows: Training rows.
+            least_batch: Fewest rows of a step that is left to the data.
         """
-        batch = fitting_batch(rows, 2 * self.accumulate) if self.batch == "auto" else self.batch
+        batch = fitting_batch(rows, max(least_batch, 2 * self.accumulate)) if self.batch == "auto" else self.batch
         epochs = fitting_epochs(rows) if self.epochs == "auto" else self.epochs
         left = {"tries_longer": True} if self.epochs == "auto" else {}
         return Training(**{**dict(self), **left, "epochs": epochs, "batch": batch})

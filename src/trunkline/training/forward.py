@@ -17,7 +17,9 @@ from trunkline.training.rebalanced import row_counts
 SCORE_BATCH = 8192
 
 
-def mean_losses(networks: Sequence[Network], rows: Rows, places: Tensor, losses: Losses) -> Tensor:
+def mean_losses(
+    networks: Sequence[Network], rows: Rows, places: Tensor, losses: Losses, as_trained: bool = False
+) -> Tensor:
     """Return each network's mean loss per task, float32 [networks, tasks] on the CPU; NaN = no label here.
 
     Args:
@@ -25,6 +27,7 @@ def mean_losses(networks: Sequence[Network], rows: Rows, places: Tensor, losses:
         rows: The rows, of which those at `places` count.
         places: int64, ascending.
         losses: Outputs and targets to losses.
+        as_trained: Give them the outputs that training sees, before what a loss does to confidences is undone.
     """
     for network in networks:
         network.eval()
@@ -34,7 +37,7 @@ def mean_losses(networks: Sequence[Network], rows: Rows, places: Tensor, losses:
         for first in range(0, len(places), SCORE_BATCH):
             batch = rows.take(places[first : first + SCORE_BATCH], device)
             for place, network in enumerate(networks):
-                outputs = network.combined(network(batch.features, batch.codes))
+                outputs = network.combined(network(batch.features, batch.codes), as_trained=as_trained)
                 sums[place] += losses.sums(outputs, batch.targets, batch.weights)[0]
             counts += row_counts(batch.targets, batch.weights)
     return (sums / counts).cpu()

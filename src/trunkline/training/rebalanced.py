@@ -3,7 +3,8 @@
 The network's outputs always are those of the rows as they are. It is the loss that looks at them elsewhere: under
 class weights it adds the prior shift before it compares them with the labels, so that the head learns what lies below
 it. Folding the shift into a trained head would come to the same, but so the validation losses, penalties, calibration,
-sets and the exported graph read one kind of output, whatever the rule.
+sets and the exported graph read one kind of output, whatever the rule. Focal loss alone bends the logits, too; what
+reads `Network.combined` gets them straightened (tasks/_focal.py), and the loss reads them as the head gives them.
 """
 
 from __future__ import annotations
@@ -43,10 +44,14 @@ def network_states(states: Mapping[str, TaskState], plans: Mapping[str, Plan]) -
     return {name: {**state, **_of_head(state, plans.get(name, {}))} for name, state in states.items()}
 
 
-def _of_head(state: TaskState, plan: Plan) -> dict[str, list[float]]:
+def _of_head(state: TaskState, plan: Plan) -> dict[str, Any]:
     if "offset" in plan:
         offset = _of_outputs(state, plan["offset"])
         return {"offset": offset, "start": [bias - added for bias, added in zip(state["bias"], offset, strict=True)]}
+    if "focus" in plan:
+        weights = {word: float(np.log(weight)) for word, weight in plan["class_weights"].items()}
+        shift = _of_outputs(state, plan["prior_shift"])
+        return {"focal": {"gamma": plan["focus"], "shift": shift, "weights": _of_outputs(state, weights)}}
     return {"start": [plan["start"]]} if "start" in plan else {}
 
 

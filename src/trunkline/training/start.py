@@ -31,7 +31,7 @@ def first_losses(network: Network, tasks: Sequence[str], train: Rows, losses: Lo
         DataError: One is not near 1: wrong unit, loss or labels.
     """
     sample = torch.randperm(len(train.features), generator=torch_stream(seed, "start"))[:START_ROWS]
-    found = mean_losses([network], train, sample.sort().values, losses)[0].tolist()
+    found = mean_losses([network], train, sample.sort().values, losses, as_trained=True)[0].tolist()
     labelled = (~torch.isnan(train.targets[sample])).any(dim=0).tolist()
     low, high = START_RANGE
     for name, loss, known in zip(tasks, found, labelled, strict=True):

@@ -6,10 +6,8 @@ source  Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv:1708.020
 Differs: weights have mean 1 over the rows.
 
 What it distorts is no prior shift: confidences are drawn together, the more so the surer they are (Charoenphakdee et
-al. 2021, arXiv:2011.09172, who give the transform p / phi(p), phi(p) = (1 - p)^gamma - gamma (1 - p)^(gamma - 1) p log
-p, that turns its minimum back into odds). Two parts of it are undone: the level, as far as the best constant prediction
-is off, by `prior_shift`; the rest as far as a slope goes, by `calibration`. With `calibration.kind: none` probabilities
-stay too close to the prior.
+al. 2021, arXiv:2011.09172). The network undoes it exactly, by the transform that turns the loss's minimum back into
+the classes' shares (tasks/_focal.py); `prior_shift` is where the head starts, at the best constant prediction.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ REACH, HALVINGS = 40.0, 60  # of the search for a logit, and for the log of a sl
 
 
 class Focal(BaseRule):
-    """Count rows less that are predicted well. Its probabilities need calibration: the loss is not a proper one."""
+    """Count rows less that are predicted well. It draws confidences together, which the model undoes exactly."""
 
     kind: Literal["focal"]
     gamma: float = Field(2.0, gt=0, le=10, description="How fast a well predicted row loses its say.")

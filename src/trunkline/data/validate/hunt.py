@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trunkline.data.validate import words
-from trunkline.data.validate.leaks import MOST_WORDS, Coded, look, looks_like_identifier
+from trunkline.data.validate.leaks import MOST_WORDS, Coded, Hint, look, looks_like_identifier
 from trunkline.data.validate.outcome import Hunt, Wanted
 from trunkline.data.validate.raw import RawRows, coded, target_of
+from trunkline.data.validate.unlabelled import absences, strongest, warnings_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +32,8 @@ def hunt_leaks(rows: RawRows, kept: np.ndarray[Any, Any], wanted: Wanted) -> Hun
     targets = [target_of(name, told, column(name), kept) for name, told in wanted.targets.items()]
     worded = {name: coded(column(name), kept) for name, kind in wanted.columns.items() if kind.kind == "categorical"}
     groups = {name: held for name, held in worded.items() if len(held.values) <= MOST_WORDS}
+    given = [name for task in wanted.tasks.values() if task.given for name in task.label_columns]
+    absent, foretold = absences(targets, given), dict[str, Hint]()
     for name in wanted.columns:
         held = worded.get(name) or coded(column(name), kept)
         leaks, hint = look(name, held, targets, groups, wanted.validation.leaks)
@@ -40,6 +43,8 @@ def hunt_leaks(rows: RawRows, kept: np.ndarray[Any, Any], wanted: Wanted) -> Hun
         else:
             found.leaks.extend(leaks)
         found.warnings.extend([_names_rows(name, held)] if looks_like_identifier(held) else [])
+        foretold = strongest(name, held, absent, foretold)
+    found.warnings.extend(warnings_of(foretold))
     return found
 
 

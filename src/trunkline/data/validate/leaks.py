@@ -87,7 +87,7 @@ def look(
     """
     everywhere = Coded(np.zeros(len(coded.codes), dtype=np.int64), [""], False)
     within = {"": everywhere} | {other: group for other, group in groups.items() if other != name}
-    hints = [hint for target in targets for hint in _hints(name, coded, target)]
+    hints = [hint for target in targets for hint in hints_of(name, coded, target)]
     found = [
         _by_value(hint, coded, _named(hint.target, targets)) for hint in hints if hint.score >= _limit(hint, leaks)
     ]
@@ -178,7 +178,8 @@ def _said(name: str, where: str, target: Target, pure: _Pure) -> str:
 # --- value ------------------------------------------------------------------------------------------------
 
 
-def _hints(name: str, coded: Coded, target: Target) -> Iterator[Hint]:
+def hints_of(name: str, coded: Coded, target: Target) -> Iterator[Hint]:
+    """Yield what one input's values tell of a target."""
     hints = _hints_of_class if target.words else _hints_of_number
     for score, rows in hints(coded, target.coded, len(target.words)):
         yield Hint(name, target.name, AREA if target.words else CORRELATION, score, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,15 @@ GROUP = 65_536  # most rows that are read, and written, at once
 
 
 class Source(Protocol):
-    """A file of rows whose columns are known and whose rows are still to be read."""
+    """A file of rows, or several, whose columns are known and whose rows are still to be read."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def parts(self) -> Sequence[Source]:
+        """The files one by one; of a single file itself."""
 
     @property
     def schema(self) -> Any:

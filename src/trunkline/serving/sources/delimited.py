@@ -58,6 +58,11 @@ class CsvSource:
         names = next(filter(None, csv.reader(whole, delimiter=delimiter)), [])
         return cls(path, pa.schema([(name, pa.string()) for name in names]), delimiter, null_values)
 
+    @property
+    def parts(self) -> list[CsvSource]:
+        """Itself: it is one file."""
+        return [self]
+
     def tables(self, columns: list[str]) -> Iterator[Any]:
         """Give the named columns as tables of up to 65,536 rows, in the file's order."""
         with refusing(self.path), _unpacked(self.path) as file:

@@ -34,6 +34,11 @@ class ParquetSource:
         with pq.ParquetFile(path, **OPTIONS) as file:
             return cls(path, file.schema_arrow, file.metadata.num_rows)
 
+    @property
+    def parts(self) -> list[ParquetSource]:
+        """Itself: it is one file."""
+        return [self]
+
     def tables(self, columns: list[str]) -> Iterator[Any]:
         """Give the named columns as tables of up to 65,536 rows, in the file's order."""
         with (

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trunkline.chance import torch_stream
+from trunkline.tasks import kind_of
 from trunkline.training.batches import Batch
 from trunkline.training.sampling._sampler import Deck, Feed, Sampler, pieces, shared_labels, steps_of
 from trunkline.training.sampling.label_aware import Quota, slots
@@ -19,7 +20,7 @@ class LabelAwareBatches(Sampler):
 
     Args:
         min_labelled: Fewest rows with a label of each task.
-        min_per_class: Fewest rows of each class of each binary task.
+        min_per_class: Fewest rows of each class of each task of classes.
         feed: The training rows, and for whom they are.
     """
 
@@ -39,8 +40,8 @@ class LabelAwareBatches(Sampler):
         for place, (name, state) in enumerate(self.feed.states.items()):
             labels = self.feed.rows.targets[:, place]
             pools: list[tuple[int | None, int, Tensor]] = [(None, min_labelled, ~labels.isnan())]
-            if state["kind"] == "binary":
-                pools += [(label, min_per_class, labels == label) for label in (0, 1)]
+            classes = range(len(kind_of(state).words(state) or ())) if min_per_class else ()
+            pools += [(label, min_per_class, labels == label) for label in classes]
             for label, wanted, held in pools:
                 pool = held.nonzero()[:, 0]
                 yield Quota(name, label, min(wanted, len(pool)), len(pool)), pool

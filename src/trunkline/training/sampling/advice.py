@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from trunkline.training.sampling import Sampling
 
 SELDOM = 0.05  # share of the rows labelled for a task, below which the shuffle shows it too seldom
 FEW = 16  # labelled rows per step, below which a task's gradient is mostly noise
@@ -22,16 +25,18 @@ class Counted(Protocol):
         """Of each task, rows with a label."""
 
 
-def advise(kind: str, drops: Sequence[Counted], batch: int) -> list[str]:
+def advise(sampling: Sampling, drops: Sequence[Counted], batch: int) -> list[str]:
     """Return what to change about the sampling; nothing where it suits the labels.
 
     Args:
-        kind: sampling.kind.
+        sampling: As declared.
         drops: Labels of each file.
         batch: Rows of a step.
     """
-    rows = sum(drop.rows for drop in drops)
+    kind, rows = sampling.kind, sum(drop.rows for drop in drops)
     tasks = {name: sum(drop.labelled[name] for drop in drops) for name in drops[0].labelled}
+    if refused := sampling.shortfall(rows, tasks, batch):
+        return [f"{refused} (counted on all drops; train refuses it where its rows say the same)"]
     if kind not in ("shuffle", "label_aware"):
         return list(_of_common_rows(kind, tasks, rows))
     apart = _apart(drops)

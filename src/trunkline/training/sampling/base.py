@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from trunkline.declared import Declared
@@ -41,6 +41,25 @@ class BaseSampling(Declared):
             steps: Of all epochs.
         """
         return 0, steps
+
+    @property
+    def least_batch(self) -> int:
+        """Rows that a step needs at least where their number is left to the data."""
+        return 2
+
+    def problem(self, batch: int) -> str | None:
+        """Return which setting no batch of `batch` rows can meet, and what to do; None where all can be met."""
+        return None
+
+    def shortfall(self, rows: int, labelled: Mapping[str, int], batch: int) -> str | None:
+        """Return why steps cannot be drawn where so many rows have labels, and what to do; None where they can.
+
+        Args:
+            rows: All rows.
+            labelled: Of each task, rows with a label.
+            batch: Rows of a step.
+        """
+        return None
 
     def restricted(self, tasks: Collection[str]) -> Self:
         """Return the same rule for an arm that learns `tasks` only."""

@@ -1,8 +1,8 @@
 """Label-aware batches: every step sees labels of every task, and weights keep the objective as declared.
 
 in      rows of which some tasks' labels are rare
-out     batches with at least `min_labelled` rows of each task (and `min_per_class` of each class of a binary task), the
-        rest rows as they come, and the weight of each row in each task's loss
+out     batches with at least `min_labelled` rows of each task (and `min_per_class` of each class of a task of classes),
+        the rest rows as they come, and the weight of each row in each task's loss
 source  weights: the balance heuristic of multiple importance sampling, Veach and Guibas 1995,
         doi:10.1145/218380.218498; as a mixture of fixed shares, Owen and Zhou 2000, doi:10.1080/01621459.2000.10473909
 
@@ -20,7 +20,7 @@ out. A task whose rows no other task's slots favour gets weights of exactly 1. T
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
@@ -39,7 +39,7 @@ class Quota(NamedTuple):
 
     task: str
     label: int | None
-    """Class of a binary task; None = any label."""
+    """Place of a class of the task; None = any label."""
 
     rows: int
     pool: int
@@ -58,7 +58,10 @@ class LabelAware(BaseSampling):
         32, ge=1, description="Fewest rows with a label of each task in a step, or all it has if they are fewer."
     )
     min_per_class: int = Field(
-        0, ge=0, description="Fewest rows of each class of each binary task in a step; 0 = as they come."
+        0,
+        ge=0,
+        description="Fewest rows of each class of each binary, multiclass or ordinal task in a step, or all there are "
+        "if they are fewer; 0 = as they come.",
     )
 
     def build(self, feed: Feed) -> Sampler:
@@ -66,6 +69,28 @@ class LabelAware(BaseSampling):
         from trunkline.training.sampling._label_aware import LabelAwareBatches
 
         return LabelAwareBatches(self.min_labelled, self.min_per_class, feed)
+
+    @property
+    def least_batch(self) -> int:
+        """Room for the quotas of eight tasks in half a step; more tasks ask for a declared batch."""
+        return 16 * max(self.min_labelled, 2 * self.min_per_class)
+
+    def problem(self, batch: int) -> str | None:
+        """Return which quota is more than a step."""
+        for setting, wanted in (("min_labelled", self.min_labelled), ("min_per_class", 2 * self.min_per_class)):
+            if wanted > batch:
+                found = getattr(self, setting)
+                return f"{setting}: found {found}, but a step has {batch} rows; lower it or raise training.batch"
+        return None
+
+    def shortfall(self, rows: int, labelled: Mapping[str, int], batch: int) -> str | None:
+        """Return what `slots` refuses of the tasks' quotas; those of classes come on top."""
+        quotas = [Quota(name, None, min(self.min_labelled, count), count) for name, count in labelled.items() if count]
+        try:
+            slots(quotas, rows, min(batch, rows))
+        except ParamsError as fault:
+            return str(fault).removeprefix("params.yaml: ")
+        return None
 
 
 def slots(quotas: Sequence[Quota], rows: int, batch: int) -> list[int]:
