@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,16 @@ def _other_ids(table: pa.Table) -> pa.Table:
     return put(table, "id", pa.array([f"other {row}" for row in range(len(table))]))
 
 
+def test_moments_to_come_pass_where_the_project_says_so_and_the_clock_leaves_no_trace(tmp_path: Path) -> None:
+    centuries = pa.scalar(timedelta(days=365 * 900), pa.duration("us"))
+    lay(tmp_path, {FIRST: put(sample(1), "time_hour", pc.add(sample(1)["time_hour"], centuries))})
+    take_in(tmp_path, few(future_days=None))
+    lay(tmp_path, {FIRST: sample(1)})
+    take_in(tmp_path, few())
+    (line,) = (rule for rule in report(tmp_path)["rules"] if rule["setting"] == "validation.future_days")
+    assert (line["expected"], line["seen"]) == ("no moment in the future", "")
+
+
 # --- rows set aside ---------------------------------------------------------------------------------------
 
 
@@ -184,6 +195,10 @@ POISONS: dict[str, tuple[Change, str]] = {
     "word not allowed": (
         lambda table: put(table, "origin", pc.replace_substring(table["origin"], "LGA", "LaG")),
         "column 'origin': expected one of EWR, JFK, LGA; found 'LaG' in",
+    ),
+    "in the future": (
+        sometimes("time_hour", pa.scalar(datetime(2933, 1, 1, tzinfo=UTC), pa.timestamp("us", "UTC"))),
+        r"column 'time_hour': expected no moment in the future; found '2933-01-01T00:00:00Z' in \d+ of",
     ),
     "key missing": (
         sometimes("flight", pa.scalar(None, pa.int64())),

@@ -62,7 +62,8 @@ def validate(root: Path, project: Project) -> None:
     from trunkline.data.validate.outcome import Wanted
     from trunkline.data.validate.stage import validate_rows
 
-    wanted = Wanted(project.data.key, project.columns, project.tasks, project.validation)
+    moments = [project.split.column] if project.split.kind == "time" else []
+    wanted = Wanted(project.data.key, project.columns, project.tasks, project.validation, moments)
     validate_rows(wanted, root / RAW, root / VALIDATED, root / REPORTS)
 
 

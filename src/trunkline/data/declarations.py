@@ -130,6 +130,12 @@ class Validation(Declared):
     min_rows: int = Field(100, ge=1, description="Fewest rows of the whole table.")
     min_drop_rows: int = Field(1, ge=1, description="Fewest rows of one drop.")
     min_class_rows: int = Field(20, ge=1, description="Fewest rows of each class of a binary or multiclass target.")
+    future_days: float | None = Field(
+        1.0,
+        ge=0,
+        description="How many days after the run a row's moment (the column of a time split) may lie; later ones are "
+        "mistakes, and would be the newest rows. null: any moment passes.",
+    )
     may_lack: list[str] = Field(
         [],
         description="Inputs and targets that a file need not hold, where tables of different tasks are united; there "
