@@ -8,9 +8,10 @@ import drops
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from drops import NEW, lay, take_in, year_later
-from test_validate import POISONS, times
+from drops import NEW, lay, take_in
+from test_validate import POISONS
 
+from benchmarks.replay.spoil import times, year_later
 from trunkline.errors import DataError
 from trunkline.project import parse_project
 
