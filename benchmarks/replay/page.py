@@ -74,13 +74,14 @@ def page(story: Story, bars: Sequence[Bar]) -> str:
 
 def _charts(tasks: Sequence[Task]) -> str:
     from trunkline.evaluation.charts import line_chart
+    from trunkline.evaluation.curves import Point
 
     numbered = list(enumerate(tasks, start=1))
     scores: dict[str, list[Any]] = {
-        "shared": [(0, at, task.candidate) for at, task in numbered if task.candidate is not None],
-        "alone": [(0, at, task.champion) for at, task in numbered if task.champion is not None],
+        "shared": [Point(0, at, task.candidate) for at, task in numbered if task.candidate is not None],
+        "alone": [Point(0, at, task.champion) for at, task in numbered if task.champion is not None],
     }
-    levels = {"shared": [(0, at, task.level) for at, task in numbered if task.level is not None]}
+    levels = {"shared": [Point(0, at, task.level) for at, task in numbered if task.level is not None]}
     said = {f"{tasks[0].metric}: new model solid, the one in service before dashed": scores, "labels": levels}
     drawn = [f"<figure>{line_chart(curves)}<figcaption>{what}</figcaption></figure>" for what, curves in said.items()]
     return "".join(drawn)
