@@ -52,7 +52,7 @@ class Place:
 def month(**changes: Any) -> Month:
     windows = {"train": "2013-01-01T00:00", "validation": "2013-08-01T00:00", "test": "2013-09-01T00:00"}
     tasks = {"arr15": Task("roc_auc", 0.2, 0.71, 0.72, 0.001, 0.01)}
-    facts = (SEPTEMBER, GOOD, True, windows, 900, ["column temp"], 1, 1, True, "it is better", tasks, True, 1.0)
+    facts = (SEPTEMBER, GOOD, [], windows, 900, ["column temp"], 1, 1, True, "it is better", tasks, True, 1.0)
     return Month(*facts)._replace(**changes)
 
 
@@ -75,7 +75,7 @@ def missed(told: Story, **registry: Any) -> set[str]:
 @pytest.mark.parametrize(
     ("changes", "bar"),
     [
-        ({"months": [month(validated=False)]}, "real months pass"),
+        ({"months": [month(stopped=[SEPTEMBER])]}, "real months pass"),
         ({"months": [month(drop=JULY)]}, "windows follow the newest month"),
         ({"months": [month(follows=False)]}, "the service follows the champion after a month"),
         ({"months": [month(ended=Ended(0, "In service"))]}, "Prefect's own server: the last month is Completed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -40,15 +41,21 @@ def run(root: Path, size: Size, page: Path | None) -> int:
     from benchmarks.replay.bars import bars
     from benchmarks.replay.drops import months
     from benchmarks.replay.place import Place
-    from benchmarks.replay.year import replay
+    from benchmarks.replay.year import Stopped, replay
 
     began = time.monotonic()
     drops, place = months(size.rows), Place(root, size)
-    story = replay(place, drops, lambda line: print(f"{time.monotonic() - began:6.0f} s  {line}", flush=True))
+    try:
+        story = replay(place, drops, lambda line: print(f"{time.monotonic() - began:6.0f} s  {line}", flush=True))
+    except Stopped as fault:
+        print(f"MISSED: {fault}")
+        return 1
     found = list(bars(story, place, len(drops)))
     print("", pages.markdown(pages.table_of_months(story.months)), sep="\n")
     print("", pages.markdown(pages.table_of_bars(found)), sep="\n")
     print(*[f"{bar.what}: {bar.fault}" for bar in found if not bar.met], sep="\n")
+    spent = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) / 60
+    print(f"{(time.monotonic() - began) / 60:.0f} minutes by the clock, {spent:.0f} of one processor")
     if page:
         page.write_text(pages.page(story, found))
     return int(not all(bar.met for bar in found))

@@ -31,8 +31,8 @@ def bars(story: Story, place: Place, months: int) -> Iterator[Bar]:
         place: Where it happened.
         months: Real months that landed.
     """
-    good = [month for month in story.months if month.validated]
-    yield Bar("real months pass", months if len(good) == len(story.months) else len(good), months)
+    stopped = [name for month in story.months for name in month.stopped]
+    yield Bar("real months pass", months - len({*stopped}), months, ", ".join(stopped))
     yield _all("windows follow the newest month", story.months, follows_newest)
     yield from _of_refusals(story.refusals)
     yield _all("half months pass", list(story.halves.items()), lambda each: each[1].code == 0)
@@ -76,8 +76,10 @@ def _all(what: str, each: Iterable[Any], holds: Callable[[Any], bool]) -> Bar:
 def _said(one: Any) -> str:
     """Return what names a thing that does not hold, and how its command ended."""
     ended = next((part for part in one if isinstance(part, Ended)), None) if isinstance(one, tuple) else None
-    words = [str(part) for part in one if isinstance(part, str)] if isinstance(one, tuple) else [str(one)]
-    return " ".join([*words[:2], *([f"code {ended.code}:", ended.said[-600:]] if ended else [])])
+    if ended is None:
+        return str(one)[:600]
+    words = [part for part in one if isinstance(part, str)]
+    return " ".join([*words[:2], f"code {ended.code}:", ended.said[-600:]])
 
 
 def follows_newest(month: Month) -> bool:

@@ -21,6 +21,10 @@ RUINED = "training.learning_rate=0.0000001"
 Tell = Callable[[str], None]
 
 
+class Stopped(Exception):
+    """A real month ended the year."""
+
+
 class Task(NamedTuple):
     """A task in a month: how its labels lie, and both models on the same test rows."""
 
@@ -40,7 +44,7 @@ class Month(NamedTuple):
     Attributes:
         drop: Its name.
         ended: The command.
-        validated: Whether every drop passed.
+        stopped: Drops that did not pass.
         windows: Where the sides began.
         training: Rows that trained.
         drifted: What drifted.
@@ -55,7 +59,7 @@ class Month(NamedTuple):
 
     drop: str
     ended: Ended
-    validated: bool
+    stopped: Sequence[str]
     windows: Mapping[str, str]
     training: int
     drifted: Sequence[str]
@@ -104,7 +108,7 @@ class Decided(NamedTuple):
 
 @dataclass
 class Story:
-    """All of it; `passed` holds the half months and harmless changes with the exit code of their validation."""
+    """All of it; `halves` and `harmless` hold drops that must pass, and how their validation ended."""
 
     months: list[Month] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
@@ -122,6 +126,9 @@ def replay(place: Place, drops: Drops, tell: Tell) -> Story:
         place: The project; its data/incoming/ is empty.
         drops: The months.
         tell: Told a line about each step.
+
+    Raises:
+        Stopped: A real month was refused, or its run failed.
     """
     year = _Year(place, drops, tell)
     first, later = list(drops)[: place.size.start], list(drops)[place.size.start :]
@@ -213,17 +220,17 @@ class _Year:
     def _outcome(self, name: str, ended: Ended, asker: Asker | None, seconds: float) -> Month:
         place = self.place
         if ended.code not in (0, KEPT_OUT):
-            raise RuntimeError(f"{name}: ended with {ended.code}\n{ended.said[-3000:]}")
+            raise Stopped(f"{name}, a real month: ended with {ended.code}\n{ended.said[-3000:]}")
         version, champion = max(place.registry.versions()), place.champion
         split, evaluation = place.read("data/split/manifest.json"), place.read("reports/evaluation.json")
+        drops, drift = place.read("reports/validation.json")["drops"], place.read("reports/drift.json")["found"]
         return Month(
             drop=name,
             ended=ended,
-            validated=all(drop["status"] == "passed" for drop in place.read("reports/validation.json")["drops"]),
+            stopped=[drop["name"] for drop in drops if drop["status"] != "passed"],
             windows=split["windows"],
             training=split["sides"]["train"],
-            drifted=[f"{each['of']} {each['name']}" for each in place.read("reports/drift.json")["found"]
-                     if each["drifted"]],
+            drifted=[f"{each['of']} {each['name']}" for each in drift if each["drifted"]],
             version=version,
             champion=champion,
             deployable=evaluation["deployable"],
@@ -231,7 +238,7 @@ class _Year:
             tasks=dict(self._tasks(version, evaluation)),
             follows=asker is None or (champion is not None and asker.follows(champion) is not None),
             seconds=seconds,
-        )  # fmt: skip
+        )
 
     def _tasks(self, version: int, evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Task]]:
         compared = {each["task"]: each for each in self.place.registry.entry(version)["promoted"][-1]["compared"]}
