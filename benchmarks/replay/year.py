@@ -135,6 +135,8 @@ def replay(place: Place, drops: Drops, tell: Tell) -> Story:
     for name in first:
         place.land(name, drops[name])
     year.month(first[-1], place.retrain, None)
+    if place.champion is None:
+        raise Stopped(f"{first[-1]}: the first model is not deployable: {year.story.months[0].why}")
     with asked(place, drops[first[-1]]) as asker:
         for at, name in enumerate(later):
             year.trouble(name, at, len(later), asker)
