@@ -6,13 +6,14 @@
 # make bench-quality   candidate recipes on the flights, beside models for one task alone and LightGBM; an hour
 # make bench-peers     torch-rechub's experts beside ours; its own environment from PyPI, once; four minutes
 # make bench-serve   the service: clients nobody here wrote, made-up requests, a minute of load; needs PyPI once
+# make replay     a year of flights, a retraining a month, spoilt drops between them: what the schedule promises; an hour
 # make experiments   worlds whose answer is known: does the verdict say it? Half an hour, mostly on flights
 
 SHELL := /bin/sh
 PYTHON := $(shell command -v python3 || command -v python)
 BIN := .venv/bin
 
-.PHONY: demo test test-all bench bench-balance bench-quality bench-peers bench-serve experiments check setup clean
+.PHONY: demo test test-all bench bench-balance bench-quality bench-peers bench-serve replay experiments check setup clean
 
 demo: setup
 	@$(BIN)/python flows/pipeline.py
@@ -37,6 +38,9 @@ bench-peers: setup
 
 bench-serve: setup
 	@$(BIN)/python -m benchmarks.service
+
+replay: setup
+	@$(BIN)/python -m benchmarks.replay
 
 experiments: setup
 	@$(BIN)/python -m benchmarks.experiments

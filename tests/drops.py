@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trunkline import stages
@@ -22,7 +20,6 @@ PARAMS = Path(__file__).parent.parent / "params.yaml"
 FEW_COLUMNS = ("distance", "temp", "dewp", "wind_speed", "precip", "carrier", "origin")
 FEW_TASKS = ("cancelled", "arr15", "arr60", "arr_delay")
 NEW = "flights-2014-01.parquet"
-Change = Callable[[pa.Table], pa.Table]
 
 
 @functools.cache
@@ -37,16 +34,6 @@ def sample(month: int, rows: int = 1500, seed: int = 0) -> pa.Table:
     table = months()[f"flights-2013-{month:02d}.parquet"]
     chosen = np.random.default_rng(seed).choice(len(table), rows, replace=False)
     return table.take(pa.array(np.sort(chosen)))
-
-
-def year_later(table: pa.Table) -> pa.Table:
-    """Return the same rows with keys a year later."""
-    return put(table, "time_hour", pc.add(table["time_hour"], pa.scalar(timedelta(days=365), pa.duration("us"))))
-
-
-def put(table: pa.Table, column: str, values: Any) -> pa.Table:
-    """Return the table with another column in the place of one."""
-    return table.set_column(table.column_names.index(column), column, values)
 
 
 def params(**validation: Any) -> dict[str, Any]:

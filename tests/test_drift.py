@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from drops import few, put, sample
+from drops import few, sample
 from scipy import stats
 from scipy.spatial import distance
 from world import params, rows, split_project
 
+from benchmarks.replay.spoil import put
 from trunkline import stages
 from trunkline.cli.app import main
 from trunkline.data.rows import write_rows

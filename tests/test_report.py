@@ -298,6 +298,16 @@ def test_metrics_and_composite_have_their_intervals() -> None:
         assert shown in said
 
 
+def test_where_the_sides_begin_is_told_where_the_newest_row_decides_it() -> None:
+    content, windows = (
+        evaluation({"a": judged("binary")}),
+        {"train": None, "validation": "2013-10-01", "test": "2013-12-01"},
+    )
+    said = Page(render_report(content, {}, histories("a"), {}, {}, windows=windows)).text
+    assert "training rows from the oldest, validation rows from 2013-10-01, test rows from 2013-12-01" in said
+    assert "Counted back" not in Page(render_report(content, {}, histories("a"), {}, {})).text
+
+
 def test_what_the_page_was_made_from_is_named() -> None:
     content = evaluation({"a": judged("binary")}, test_reads={"selection": 0, "evaluate": 1})
     said = Page(render_report(content, {}, histories("a"), {}, {"data/split": "9f2c" * 16})).text

@@ -80,6 +80,136 @@ def test_a_key_on_two_sides_is_refused() -> None:
         sides(table, ["id"], **TIME)
 
 
+# --- by lengths counted back from the newest row -----------------------------------------------------------
+
+
+def bounds(newest: dt.datetime, **content: str) -> list[str | None]:
+    split: Any = declared(kind="time", column="at", **{"validation": "2 months", "test": "1 month"} | content)
+    return [start and start[:16] for start in split.bounds(newest).as_json().values()]
+
+
+@pytest.mark.parametrize(
+    ("newest", "content", "train", "validation", "test"),
+    [
+        (utc(2013, 12, 31, 23), {}, None, "2013-10-01", "2013-12-01"),
+        (utc(2013, 12, 15), {}, None, "2013-10-01", "2013-12-01"),
+        (utc(2013, 12, 1), {}, None, "2013-10-01", "2013-12-01"),
+        (utc(2014, 1, 1), {}, None, "2013-11-01", "2014-01-01"),
+        (utc(2013, 12, 15), {"train": "12 months"}, "2012-10-01", "2013-10-01", "2013-12-01"),
+        (utc(2013, 12, 15), {"train": "2012-06-05"}, "2012-06-05", "2013-10-01", "2013-12-01"),
+        (utc(2013, 3, 31), {"validation": "1 day", "test": "1 day"}, None, "2013-03-30", "2013-03-31"),
+        (utc(2013, 3, 31), {"validation": "1 month", "test": "1 day"}, None, "2013-02-28", "2013-03-31"),
+        (utc(2012, 3, 31), {"validation": "1 month", "test": "1 day"}, None, "2012-02-29", "2012-03-31"),
+        (utc(2012, 2, 29), {"validation": "1 year", "test": "1 day"}, None, "2011-02-28", "2012-02-29"),
+        (utc(2012, 2, 29), {"validation": "4 years", "test": "1 day"}, None, "2008-02-29", "2012-02-29"),
+        (utc(2012, 2, 29), {"validation": "1 year", "test": "1 year"}, None, "2011-01-01", "2012-01-01"),
+        (utc(2013, 12, 31), {"validation": "2 weeks", "test": "1 week"}, None, "2013-12-16", "2013-12-30"),
+        (utc(2013, 12, 29), {"validation": "2 weeks", "test": "1 week"}, None, "2013-12-09", "2013-12-23"),
+        (utc(2013, 1, 15), {"validation": "10 days", "test": "1 month", "train": "3 weeks"}, "2012-12-01",
+         "2012-12-22", "2013-01-01"),
+    ],
+)  # fmt: skip
+def test_lengths_are_units_of_the_calendar_back_from_the_newest_row(
+    newest: dt.datetime, content: dict[str, str], train: str | None, validation: str, test: str
+) -> None:
+    wanted = [start and f"{start}T00:00" for start in (train, validation, test)]
+    assert bounds(newest, **content) == wanted
+
+
+def test_the_calendar_is_that_of_the_zone_that_was_named() -> None:
+    evening = utc(2014, 1, 1, 4)  # 23:00 on the last of December in New York
+    assert bounds(evening, timezone="America/New_York") == [None, "2013-10-01T00:00", "2013-12-01T00:00"]
+    assert bounds(evening) == [None, "2013-11-01T00:00", "2014-01-01T00:00"]
+    split: Any = declared(**TIME | {"validation": "1 month", "test": "1 month", "timezone": "America/New_York"})
+    found = split.bounds(utc(2013, 4, 2))  # summer time began on 10 March
+    assert str(found) == "validation from 2013-03-01T00:00:00-05:00, test from 2013-04-01T00:00:00-04:00"
+
+
+def test_a_length_before_a_moment_says_how_far_back_training_rows_go() -> None:
+    found = bounds(utc(2000, 1, 1), validation="2013-09-01", test="2013-11-01", train="3 months")
+    assert found == ["2013-06-01T00:00", "2013-09-01T00:00", "2013-11-01T00:00"]
+
+
+MOMENTS = st.datetimes(dt.datetime(1999, 1, 1), dt.datetime(2030, 1, 1), timezones=st.just(dt.UTC))
+LENGTHS = st.builds(
+    lambda count, unit: f"{count} {unit}{'s' * (count > 1)}",
+    st.integers(1, 30),
+    st.sampled_from(["day", "week", "month", "year"]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(MOMENTS, min_size=1, max_size=30),
+    train=st.none() | LENGTHS,
+    validation=LENGTHS,
+    test=LENGTHS,
+    zone=st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Apia"]),
+)
+def test_the_sides_part_the_rows_in_the_order_of_time(
+    rows: list[dt.datetime], train: str | None, validation: str, test: str, zone: str
+) -> None:
+    split: Any = declared(kind="time", column="at", train=train, validation=validation, test=test, timezone=zone)
+    found = split.bounds(max(rows))
+    starts = [*found.starts]
+    assert starts == sorted(starts) and len({*starts}) == 3
+    assert found.test <= max(rows)  # the newest row judges
+    filled = [*rows, *starts[1:], found.validation - dt.timedelta(microseconds=1)]
+    given = sides(at(*filled), ["id"], **split.model_dump(exclude_none=True))
+    order = {None: 0, "train": 1, "validation": 2, "test": 3}
+    placed = [order[side] for _, side in sorted(zip(filled, given, strict=True), key=lambda pair: pair[0])]
+    assert placed == sorted(placed)
+    assert train or None not in given
+
+
+def test_new_rows_move_the_windows_and_older_ones_do_not() -> None:
+    content = TIME | {"train": "2 months", "validation": "1 month", "test": "1 month"}
+    monthly = [utc(2013, month, 10) for month in range(1, 7)]
+    assert sides(at(*monthly[:5]), ["id"], **content) == [None, "train", "train", "validation", "test"]
+    assert sides(at(*monthly), ["id"], **content) == [None, None, "train", "train", "validation", "test"]
+    assert sides(at(*monthly, utc(2001, 1, 1)), ["id"], **content)[:6] == sides(at(*monthly), ["id"], **content)
+
+
+def test_a_key_that_has_no_part_in_one_row_stands_on_no_other_side() -> None:
+    table = at(utc(2001, 1, 1), utc(2013, 3, 1), utc(2013, 4, 1), utc(2013, 5, 1))
+    table = table.set_column(0, "id", pa.array([7, 8, 9, 7]))
+    content = TIME | {"train": "1 month", "validation": "1 month", "test": "1 month"}
+    assert sides(table, ["id"], **content) == [None, "train", "validation", "test"]
+
+
+def test_a_stray_newest_row_that_leaves_a_side_empty_is_named() -> None:
+    table = at(*[utc(2013, month, 10) for month in range(1, 7)], utc(2033, 1, 1))
+    with pytest.raises(DataError, match=r"no row falls on side validation; .* the newest row is id=6, and its 1 month"):
+        sides(table, ["id"], **TIME | {"validation": "1 month", "test": "1 month"})
+    table = at(*[utc(2013, month, 10) for month in range(1, 7)], utc(9999, 12, 31))
+    with pytest.raises(DataError, match=r"the newest 'at' is 9999-12-31.*leave the calendar: remove or mend that row"):
+        sides(table, ["id"], **TIME | {"validation": "1 month", "test": "1 month"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"validation": "2 months"}, "are a moment and a length; give two moments, or two lengths"),
+        ({"test": "1 month"}, "are a moment and a length"),
+        ({"test": "0 months"}, "'0 months' is no date or moment; .* or a length like '10 days', '2 weeks', '1 month'"),
+        ({"test": "1 hour"}, "'1 hour' is no date or moment"),
+        ({"train": "2013-09-01"}, r"train \(2013-09-01\) must lie before validation"),
+        ({"train": ""}, "'' is no date or moment"),
+        ({"train": dt.date(2013, 1, 1)}, "in quotes, '2013-01-01'"),
+        ({"timezone": "Europe/Berlin"}, "is the calendar of lengths such as '1 month', and there is none"),
+        ({"validation": "1 day", "test": "1 day", "timezone": "Mars"}, "'Mars' is no time zone"),
+        ({"validation": "1 day", "test": "1 day", "timezone": "../x"}, "'../x' is no time zone"),
+    ],
+)
+def test_windows_that_mean_nothing_are_refused_in_a_line(changes: dict[str, Any], said: str) -> None:
+    content = project({"kind": "random"}).model_dump()
+    with pytest.raises(
+        ParamsError, match=rf"^params.yaml: split: .*{said}|^params.yaml: split\.\w+: .*{said}"
+    ) as caught:
+        parse_project({**content, "split": TIME | changes})
+    assert "\n" not in str(caught.value)
+
+
 # --- by chance --------------------------------------------------------------------------------------------
 
 
@@ -261,6 +391,32 @@ def test_the_stage_leaves_out_the_rows_beyond_the_share(tmp_path: Path, validate
     assert 0 < len(rows) < len(validated)
     manifest = check_seal(tmp_path / "data/split")
     assert manifest["rows"] == len(rows) == sum(manifest["sides"].values())
+
+
+def test_the_stage_tells_where_the_sides_begin_and_writes_no_row_without_a_part(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    moments = [utc(2013, month, 10) for month in range(1, 7)]
+    table = at(*moments).append_column("x", pa.array([1.0] * 6)).append_column("late", pa.array([True] * 6))
+    folder = tmp_path / "data/validated"
+    with write_rows(folder / "rows.parquet", table.schema) as write:
+        write(table.slice(0, 2))
+        write(table.slice(2))
+    seal(folder, ["rows.parquet"])
+    lengths = {"train": "2 months", "validation": "1 month", "test": "1 month", "timezone": "America/New_York"}
+    stages.split(tmp_path, project(TIME | lengths))
+    manifest = check_seal(tmp_path / "data/split")
+    assert manifest["windows"] == {
+        "train": "2013-03-01T00:00:00-05:00",
+        "validation": "2013-05-01T00:00:00-04:00",
+        "test": "2013-06-01T00:00:00-04:00",
+    }
+    assert manifest["windows"]["test"] in capfd.readouterr().out
+    assert manifest["sides"] == {"train": 2, "validation": 1, "test": 1}
+    assert pq.read_table(tmp_path / "data/split/rows.parquet")["id"].to_pylist() == [2, 3, 4, 5]
+    stages.split(tmp_path, project(TIME | {"validation": "2013-05-01", "test": "2013-06-01"}))
+    assert "windows" not in check_seal(tmp_path / "data/split")
+    assert capfd.readouterr().out == ""
 
 
 def test_the_stage_refuses_rows_that_were_altered(tmp_path: Path, validated: pa.Table) -> None:

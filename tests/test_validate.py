@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import world
-from drops import NEW, Change, few, lay, put, sample, take_in, year_later
+from drops import NEW, few, lay, sample, take_in
 
+from benchmarks.replay.spoil import Change, flipped, nulls, put, rename, rows_where, sometimes, times, twice, year_later
 from trunkline import stages
 from trunkline.errors import DataError, ParamsError, TrunklineError
 from trunkline.files import check_seal, sha256
@@ -33,34 +35,10 @@ def report(root: Path) -> Any:
     return json.loads((root / "reports/validation.json").read_text())
 
 
-def nulls(column: str) -> Change:
-    return lambda table: put(table, column, pa.nulls(len(table), table.schema.field(column).type))
-
-
-def times(column: str, factor: float) -> Change:
-    return lambda table: put(table, column, pc.multiply(table[column].cast(pa.float64()), factor))
-
-
-def rows_where(table: pa.Table, share: float) -> pa.Array:
-    return pa.array(np.random.default_rng(0).random(len(table)) < share)
-
-
 def contradict(table: pa.Table) -> pa.Table:
     spoilt = rows_where(table, 0.3)
     table = put(table, "arr60", pc.if_else(spoilt, True, table["arr60"]))
     return put(table, "arr15", pc.if_else(spoilt, False, table["arr15"]))
-
-
-def rename(column: str, name: str) -> Change:
-    return lambda table: table.rename_columns([name if other == column else other for other in table.column_names])
-
-
-def sometimes(column: str, value: pa.Scalar) -> Change:
-    return lambda table: put(table, column, pc.if_else(rows_where(table, 0.01), value, table[column].cast(value.type)))
-
-
-def twice(table: pa.Table) -> pa.Table:
-    return pa.concat_tables([table, table.slice(0, len(table) // 2)])
 
 
 # --- what passes ------------------------------------------------------------------------------------------
@@ -105,6 +83,16 @@ def test_every_input_kind_and_task_kind_is_judged(tmp_path: Path) -> None:
 
 def _other_ids(table: pa.Table) -> pa.Table:
     return put(table, "id", pa.array([f"other {row}" for row in range(len(table))]))
+
+
+def test_moments_to_come_pass_where_the_project_says_so_and_the_clock_leaves_no_trace(tmp_path: Path) -> None:
+    centuries = pa.scalar(timedelta(days=365 * 900), pa.duration("us"))
+    lay(tmp_path, {FIRST: put(sample(1), "time_hour", pc.add(sample(1)["time_hour"], centuries))})
+    take_in(tmp_path, few(future_days=None))
+    lay(tmp_path, {FIRST: sample(1)})
+    take_in(tmp_path, few())
+    (line,) = (rule for rule in report(tmp_path)["rules"] if rule["setting"] == "validation.future_days")
+    assert (line["expected"], line["seen"]) == ("no moment in the future", "")
 
 
 # --- rows set aside ---------------------------------------------------------------------------------------
@@ -174,7 +162,7 @@ POISONS: dict[str, tuple[Change, str]] = {
     ),
     "doubled rows": (twice, "columns 'time_hour', .* key of another row of this drop in 750 of 2,250 rows"),
     "flipped labels": (
-        lambda table: put(table, "cancelled", pc.xor(table["cancelled"], rows_where(table, 0.5))),
+        flipped("cancelled", 0.5),
         r"column 'cancelled': expected true in .*; found true in [45]\d\.\d % \(1,500 rows\)",
     ),
     "absurd target": (
@@ -184,6 +172,10 @@ POISONS: dict[str, tuple[Change, str]] = {
     "word not allowed": (
         lambda table: put(table, "origin", pc.replace_substring(table["origin"], "LGA", "LaG")),
         "column 'origin': expected one of EWR, JFK, LGA; found 'LaG' in",
+    ),
+    "in the future": (
+        sometimes("time_hour", pa.scalar(datetime(2933, 1, 1, tzinfo=UTC), pa.timestamp("us", "UTC"))),
+        r"column 'time_hour': expected no moment in the future; found '2933-01-01T00:00:00Z' in \d+ of",
     ),
     "key missing": (
         sometimes("flight", pa.scalar(None, pa.int64())),

@@ -9,8 +9,9 @@ import drops
 import numpy as np
 import pyarrow as pa
 import pytest
-from drops import lay, put, take_in
+from drops import lay, take_in
 
+from benchmarks.replay.spoil import put
 from trunkline.columns import CategoricalColumn, Column, NumericColumn
 from trunkline.data.declarations import Leaks
 from trunkline.data.validate.leaks import Coded, Hint, Leak, Target, look, looks_like_identifier

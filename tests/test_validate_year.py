@@ -8,9 +8,11 @@ import drops
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from drops import NEW, lay, take_in, year_later
-from test_validate import POISONS, times
+from drops import NEW, lay, take_in
+from test_validate import POISONS
 
+from benchmarks.replay.spoil import POISONS as REPLAYED
+from benchmarks.replay.spoil import times, year_later
 from trunkline.errors import DataError
 from trunkline.project import parse_project
 
@@ -56,6 +58,14 @@ FULL_SIZE = {name: change for name, (change, _) in POISONS.items()} | {
 def test_a_spoilt_thirteenth_file_is_refused_by_name(place: Path, poison: str) -> None:
     lay(place, {NEW: FULL_SIZE[poison](year_later(drops.months()["flights-2013-12.parquet"]))})
     with pytest.raises(DataError, match=f"- {NEW}, column"):
+        take_in(place, parse_project(drops.params()))
+
+
+@pytest.mark.parametrize("poison", REPLAYED)
+def test_a_thirteenth_file_spoilt_as_the_replay_does_is_refused_by_name(place: Path, poison: str) -> None:
+    change, sentence = REPLAYED[poison]
+    lay(place, {NEW: change(year_later(drops.months()["flights-2013-12.parquet"]))})
+    with pytest.raises(DataError, match=f"{NEW}.*{sentence}"):
         take_in(place, parse_project(drops.params()))
 
 

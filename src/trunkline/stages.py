@@ -62,17 +62,23 @@ def validate(root: Path, project: Project) -> None:
     from trunkline.data.validate.outcome import Wanted
     from trunkline.data.validate.stage import validate_rows
 
-    wanted = Wanted(project.data.key, project.columns, project.tasks, project.validation)
+    moments = [project.split.column] if project.split.kind == "time" else []
+    wanted = Wanted(project.data.key, project.columns, project.tasks, project.validation, moments)
     validate_rows(wanted, root / RAW, root / VALIDATED, root / REPORTS)
 
 
 def split(root: Path, project: Project) -> None:
     """Give every row of data/validated/ a side: train, validation or test."""
     from trunkline.data.rows import ROWS, open_rows, schema_text, write_rows
-    from trunkline.data.split import assign_sides, columns_of, count_sides, with_side
+    from trunkline.data.split import assign_sides, columns_of, count_sides, find_windows, with_side
 
     source, target, key = open_rows(root / VALIDATED), root / SPLIT, project.data.key
-    sides = assign_sides(source.read([*key, *columns_of(project.split)]), project.split, key, project.seed)
+    table = source.read([*key, *columns_of(project.split)])
+    sides, facts = assign_sides(table, project.split, key, project.seed), {}
+    if project.split.kind == "time" and project.split.moves:
+        windows = find_windows(table[project.split.column], project.split)
+        facts = {"windows": windows.as_json()}
+        _progress(str(windows))
     schema, start = with_side(source.schema_arrow), 0
     with write_rows(target / ROWS, schema) as write:
         for group in range(source.num_row_groups):
@@ -80,7 +86,8 @@ def split(root: Path, project: Project) -> None:
             of_rows = sides.slice(start, len(rows))
             write(rows.append_column("side", of_rows).filter(of_rows.is_valid()))
             start += len(rows)
-    seal(target, [ROWS], rows=len(sides) - sides.null_count, schema=schema_text(schema), sides=count_sides(sides))
+    counts = count_sides(sides)
+    seal(target, [ROWS], rows=sum(counts.values()), schema=schema_text(schema), sides=counts, **facts)
 
 
 def rebalance(root: Path, project: Project) -> None:
@@ -199,7 +206,8 @@ def report_contents(root: Path) -> dict[str, Any]:
     }
     history = _histories(root, found["evaluation"]["tasks"])
     versions = {path.as_posix(): sha256(root / path) for path in VERSIONED}
-    return found | {"history": history, "versions": versions}
+    windows = read_json(root / SPLIT / MANIFEST).get("windows")
+    return found | {"history": history, "versions": versions, "windows": windows}
 
 
 def export(root: Path, project: Project) -> None:

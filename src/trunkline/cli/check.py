@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -111,12 +112,27 @@ def _data_remarks(root: Path, project: Project) -> list[Finding]:
             for drop, names in lacking.items()
             if names
         ),
+        *(Finding(0, said) for said in _windows(root, project)),
         *(Finding(0, advice) for advice in _sampling_advice(drops, project)),
     ]
 
 
 def _holding(drops: int) -> str:
     return "1 file holds" if drops == 1 else f"{drops} files together hold"
+
+
+def _windows(root: Path, project: Project) -> Iterator[str]:
+    """Yield where the sides began in the last run, where the newest row decides that."""
+    from trunkline.files import MANIFEST, read_json
+    from trunkline.stages import SPLIT
+
+    split = project.split
+    if split.kind != "time" or not split.moves:
+        return
+    found = read_json(root / SPLIT / MANIFEST).get("windows") if (root / SPLIT / MANIFEST).exists() else None
+    starts = [f"{side} {start}" for side, start in found.items() if start] if found else []
+    last = f"in the last run they began at: {', '.join(starts)}" if starts else "no run has told yet where they begin"
+    yield f"split: the sides follow the newest row; {last}"
 
 
 def _refused(names: list[str], may_lack: list[str]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
 from trunkline.columns.base import OnFailure
 from trunkline.data.rebalance import EqualByDefault, Rebalance
+from trunkline.data.windows import Bounds, Length, Mark, find_bounds, read_mark
 from trunkline.declared import Declared
 
 # --- ingest -----------------------------------------------------------------------------------------------
@@ -128,6 +130,12 @@ class Validation(Declared):
     min_rows: int = Field(100, ge=1, description="Fewest rows of the whole table.")
     min_drop_rows: int = Field(1, ge=1, description="Fewest rows of one drop.")
     min_class_rows: int = Field(20, ge=1, description="Fewest rows of each class of a binary or multiclass target.")
+    future_days: float | None = Field(
+        1.0,
+        ge=0,
+        description="How many days after the run a row's moment (the column of a time split) may lie; later ones are "
+        "mistakes, and would be the newest rows. null: any moment passes.",
+    )
     may_lack: list[str] = Field(
         [],
         description="Inputs and targets that a file need not hold, where tables of different tasks are united; there "
@@ -159,10 +167,25 @@ class TimeSplit(_Split):
 
     kind: Literal["time"]
     column: str = Field(description="Timestamp column that orders the rows.")
-    validation: str = Field(description="First moment of the validation rows, UTC, in quotes: '2013-09-01'.")
-    test: str = Field(description="First moment of the test rows, UTC, in quotes.")
+    train: str | None = Field(
+        None,
+        description="How far back training rows go: a length before validation, such as '12 months', or their first "
+        "moment. Older rows have no part. Default: all rows before validation train.",
+    )
+    validation: str = Field(
+        description="First moment of the validation rows, UTC, in quotes: '2013-09-01'. Or, where test is a length, "
+        "how long a time before test they come from: '2 months'."
+    )
+    test: str = Field(
+        description="First moment of the test rows, UTC, in quotes. Or a length counted back from the newest row, so "
+        "that new rows move all sides: '1 month' is the calendar month of the newest row. Lengths are days, weeks "
+        "(from Monday), months or years."
+    )
+    timezone: str = Field(
+        "UTC", description="Whose calendar lengths follow, such as America/New_York. Moments name their own zone."
+    )
 
-    @field_validator("validation", "test", mode="before")
+    @field_validator("train", "validation", "test", mode="before")
     @classmethod
     def _quoted(cls, value: object) -> object:
         if isinstance(value, date):
@@ -171,38 +194,49 @@ class TimeSplit(_Split):
 
     @model_validator(mode="after")
     def _ordered(self) -> TimeSplit:
-        if self.validation_start >= self.test_start:
+        train, validation, test = self._marks
+        if isinstance(validation, Length) != isinstance(test, Length):
+            raise ValueError(
+                f"validation ({self.validation}) and test ({self.test}) are a moment and a length; give two moments, "
+                f"or two lengths such as '2 months' and '1 month'"
+            )
+        if isinstance(validation, datetime) and isinstance(test, datetime) and validation >= test:
             raise ValueError(f"validation ({self.validation}) must lie before test ({self.test})")
+        if isinstance(train, datetime) and isinstance(validation, datetime) and train >= validation:
+            raise ValueError(f"train ({self.train}) must lie before validation ({self.validation})")
+        if self.timezone != "UTC" and not any(isinstance(mark, Length) for mark in self._marks):
+            raise ValueError(
+                f"timezone ({self.timezone}) is the calendar of lengths such as '1 month', and there is none"
+            )
+        self._zone()
         return self
 
     @property
-    def validation_start(self) -> datetime:
-        """First moment of the validation rows."""
-        return moment(self.validation)
+    def moves(self) -> bool:
+        """Whether the newest row decides where the sides begin."""
+        return isinstance(read_mark(self.test), Length)
 
     @property
-    def test_start(self) -> datetime:
-        """First moment of the test rows."""
-        return moment(self.test)
+    def _marks(self) -> tuple[Mark | None, Mark, Mark]:
+        train = None if self.train is None else read_mark(self.train)
+        return train, read_mark(self.validation), read_mark(self.test)
 
+    def _zone(self) -> ZoneInfo:
+        try:
+            return ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"'{self.timezone}' is no time zone; write it like 'America/New_York'") from None
 
-def moment(text: str) -> datetime:
-    """Return the moment that ISO 8601 `text` names; without a zone it is UTC.
+    def bounds(self, newest: datetime) -> Bounds:
+        """Return where the sides begin.
 
-    Raises:
-        ValueError: It names none.
+        Args:
+            newest: The moment of the newest row.
 
-    Example:
-        >>> moment("2013-09-01").isoformat()
-        '2013-09-01T00:00:00+00:00'
-    """
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(
-            f"'{text}' is no date or moment; write it like '2013-09-01' or '2013-09-01T06:00:00Z'"
-        ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+        Raises:
+            OverflowError: They leave the calendar, which has the years 1 to 9999.
+        """
+        return find_bounds(*self._marks, self._zone(), newest)
 
 
 class _Shares(_Split):

@@ -1,6 +1,6 @@
 """Every row gets a side: train (learned from), validation (chooses and calibrates) or test (judges).
 
-time      earlier rows train, later rows judge
+time      earlier rows train, later rows judge; between moments, or counted back from the newest row
 random    by a hash of the row's key; a row keeps its side when rows are added
 group     by a hash of the group's columns, so that no group stands on two sides
 column    as a column of the data says
@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from trunkline.chance import hash_fractions
 from trunkline.data.conversion import MOMENT, plain_text
 from trunkline.data.declarations import ColumnSplit, GroupSplit, RandomSplit, Split, TimeSplit
+from trunkline.data.windows import Bounds
 from trunkline.declared import did_you_mean
 from trunkline.errors import DataError, ParamsError
 
@@ -30,8 +31,10 @@ SIDES = ("train", "validation", "test")
 SHOWN = 8  # values or keys named in a message
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+NO_PART = -1
+
 Places: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
-"""A place in SIDES per row."""
+"""A place in SIDES per row, or NO_PART."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def assign_sides(table: pa.Table, split: Split, key: list[str], seed: int) -> pa
         seed: The project's seed; another one draws other random and group splits.
 
     Returns:
-        "train", "validation" or "test" per row; null for a training row beyond `train_share`, which has no part.
+        "train", "validation" or "test" per row; null for a row without a part: it lies before the training rows, or
+        beyond `train_share` of them.
 
     Raises:
         DataError: A side would be empty, a key would stand on two sides, or a row tells no side.
@@ -76,7 +80,7 @@ def assign_sides(table: pa.Table, split: Split, key: list[str], seed: int) -> pa
     places = ASSIGN[split.kind](rows, split, seed)
     _refuse_empty_sides(places, rows, split)
     _refuse_shared_keys(places, rows)
-    unused = _unused(places, rows, split, seed)
+    unused = (places == NO_PART) | _unused(places, rows, split, seed)
     return pa.DictionaryArray.from_arrays(pa.array(places, mask=unused), pa.array(SIDES)).cast(pa.string())
 
 
@@ -121,9 +125,31 @@ def _by_time(rows: _Rows, split: TimeSplit, seed: int) -> Places:
             f"split: {moments.null_count} of {len(moments)} rows have no '{split.column}', so no side; the first is "
             f"{rows.name(row)}: fill it in, or remove these rows"
         )
-    starts = [(start - EPOCH) // timedelta(microseconds=1) for start in (split.validation_start, split.test_start)]
+    starts = [(start - EPOCH) // timedelta(microseconds=1) for start in find_windows(moments, split).starts]
     counts: Places = moments.cast(MOMENT).cast(pa.int64()).to_numpy()
-    return np.searchsorted(np.array(starts), counts, side="right")
+    return np.searchsorted(np.array(starts), counts, side="right") + NO_PART
+
+
+def find_windows(moments: pa.ChunkedArray, split: TimeSplit) -> Bounds:
+    """Return where the sides of a time split begin.
+
+    Args:
+        moments: Of all rows.
+        split: The declaration.
+
+    Raises:
+        DataError: The newest row is so near the end or the beginning of the calendar that they leave it.
+    """
+    if not split.moves:
+        return split.bounds(EPOCH)
+    newest = pc.max(moments.cast(MOMENT))
+    try:
+        return split.bounds(EPOCH + timedelta(microseconds=newest.cast(pa.int64()).as_py()))
+    except OverflowError:
+        raise DataError(
+            f"split: the newest '{split.column}' is {newest}; lengths counted back from there leave the calendar: "
+            f"remove or mend that row"
+        ) from None
 
 
 def _by_key(rows: _Rows, split: RandomSplit, seed: int) -> Places:
@@ -179,7 +205,7 @@ ASSIGN: dict[str, Callable[..., Places]] = {
 
 
 def _refuse_empty_sides(places: Places, rows: _Rows, split: Split) -> None:
-    counts = np.bincount(places, minlength=len(SIDES))
+    counts = np.bincount(places[places != NO_PART], minlength=len(SIDES))
     empty = [side for side, count in zip(SIDES, counts, strict=True) if not count]
     if empty:
         raise DataError(
@@ -192,10 +218,15 @@ def _held(rows: _Rows, split: Split) -> str:
     match split:
         case TimeSplit():
             moments = pl.Series(plain_text(rows.table[split.column]), dtype=pl.String)
-            return (
-                f"column '{split.column}' runs from {moments.min()!s} to {moments.max()!s}, "
-                f"validation begins at {split.validation}, test at {split.test}"
-            )
+            runs = f"column '{split.column}' runs from {moments.min()!s} to {moments.max()!s}"
+            begin = f"validation begins at {split.validation}, test at {split.test}"
+            if split.moves:
+                newest = pc.index(rows.table[split.column], pc.max(rows.table[split.column])).as_py()
+                begin = (
+                    f"the newest row is {rows.name(newest)}, and its {split.test} and {split.validation} before put "
+                    f"{find_windows(rows.table[split.column], split)}"
+                )
+            return f"{runs}, {begin}"
         case ColumnSplit():
             words = pl.Series(plain_text(rows.table[split.column]), dtype=pl.String).unique().sort()
             return f"column '{split.column}' holds {', '.join(map(repr, words.head(SHOWN)))}"
@@ -208,7 +239,7 @@ def _held(rows: _Rows, split: Split) -> str:
 
 
 def _refuse_shared_keys(places: Places, rows: _Rows) -> None:
-    placed = pl.DataFrame({"key": rows.keys, "place": places}).with_row_index("row")
+    placed = pl.DataFrame({"key": rows.keys, "place": places}).with_row_index("row").filter(pl.col("place") != NO_PART)
     sides = placed.group_by("key").agg(pl.col("place").n_unique(), pl.col("row").first())
     shared = sides.filter(pl.col("place") > 1).sort("row")
     if len(shared):

@@ -46,6 +46,7 @@ def render_report(
     validation: Mapping[str, Any],
     versions: Mapping[str, str],
     drift: Mapping[str, Any] | None = None,
+    windows: Mapping[str, str | None] | None = None,
 ) -> str:
     """Return the page; the same input gives the same bytes, and what is not there is not shown.
 
@@ -56,6 +57,7 @@ def render_report(
         validation: Content of reports/validation.json; empty where nothing was validated.
         versions: What the page was made from, each with its sha256 or version.
         drift: Content of reports/drift.json.
+        windows: Where the sides begin, where the newest row decides that.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -68,6 +70,7 @@ def render_report(
     environment.filters["with_code"] = with_code
     found = _verdict(evaluation) | _analysis(evaluation["tasks"], analysis, history)
     found |= {"validation": _validation(validation), "versions": versions, "drift": drift_view(drift)}
+    found["windows"] = windows
     hidden = {part for part in OPTIONAL if not found[part]}
     contents = {part: name for part, name in CONTENTS.items() if part not in hidden}
     return environment.get_template("report.html").render(found, contents=contents)

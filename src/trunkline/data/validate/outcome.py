@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """What params.yaml says of the data."""
+    """What params.yaml says of the data; `moments` are the columns that tell when a row happened."""
 
     key: Sequence[str]
     columns: Mapping[str, Column]
     tasks: Mapping[str, Task]
     validation: Validation
+    moments: Sequence[str] = ()
 
     @property
     def targets(self) -> dict[str, LabelColumn]:

@@ -108,6 +108,29 @@ def implies(column: str, demanded: str, setting: str, on_failure: OnFailure) -> 
     )
 
 
+def happened(column: str, days: float, setting: str, on_failure: OnFailure) -> Check:
+    """Ask that no moment lies more than so many days after the clock's; rows that pass leave no trace of the clock."""
+    helper = f"days from now to {column}"
+    expected = "no moment in the future"
+
+    def ahead(frame: pd.DataFrame) -> dict[str, Any]:
+        import pandas as pd
+
+        return {helper: (frame[column] - pd.Timestamp.now("UTC")) / pd.Timedelta(days=1)}
+
+    return Check(
+        setting=setting,
+        expectation="expect_column_values_to_be_between",
+        kwargs={"column": helper, "max_value": days},
+        columns=(column,),
+        expected=expected,
+        on_failure=on_failure,
+        reason=lambda row: f"{column} {words.value(row[column])} lies in the future",
+        blame=lambda answer, frame: (expected, commonest(frame[column].iloc[answer.rows])),
+        helpers=ahead,
+    )
+
+
 def commonest(found: pd.Series[Any]) -> str:
     """Return the commonest of some words, in quotes, and how many others there are."""
     counted = found.value_counts().sort_index().sort_values(ascending=False, kind="stable")

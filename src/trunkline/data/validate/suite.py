@@ -14,7 +14,7 @@ from trunkline.data.declarations import Validation
 from trunkline.data.validate import table_checks, words
 from trunkline.data.validate.checks import Check
 from trunkline.data.validate.given_check import given_checks
-from trunkline.data.validate.row_checks import between, implies, one_of, present, whole
+from trunkline.data.validate.row_checks import between, happened, implies, one_of, present, whole
 
 if TYPE_CHECKING:
     from trunkline.columns import Column
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def checks_of_rows(
-    key: Sequence[str], columns: Mapping[str, Column], tasks: Mapping[str, Task], validation: Validation
+    key: Sequence[str],
+    columns: Mapping[str, Column],
+    tasks: Mapping[str, Task],
+    validation: Validation,
+    moments: Sequence[str] = (),
 ) -> list[Check]:
     """Return what every single row must be."""
     default = validation.on_failure
@@ -36,7 +40,9 @@ def checks_of_rows(
         for name, others in validation.implications.items()
         for other in others
     ]
-    return [*of_key, *of_columns, *of_tasks, *of_pairs, *given_checks(tasks, default)]
+    ahead = validation.future_days
+    of_moments = [] if ahead is None else [happened(name, ahead, "validation.future_days", default) for name in moments]
+    return [*of_key, *of_columns, *of_tasks, *of_pairs, *given_checks(tasks, default), *of_moments]
 
 
 def _target(task: Task) -> str:

@@ -50,10 +50,13 @@ def try_rows(rows: RawRows, drops: Sequence[Mapping[str, Any]], wanted: Wanted) 
 
 class _Trial:
     def __init__(self, rows: RawRows, wanted: Wanted) -> None:
-        key, columns, tasks, validation = wanted
+        key, columns, tasks, validation, moments = wanted
         self.rows, self.wanted, self.outcome = rows, wanted, Outcome()
         own = own_checks(validation.expectations, rows.schema, validation.on_failure)
-        self._of_rows = [*checks_of_rows(key, columns, tasks, validation), *[check for check in own if check.reason]]
+        self._of_rows = [
+            *checks_of_rows(key, columns, tasks, validation, moments),
+            *[check for check in own if check.reason],
+        ]
         self._of_drops = [*checks_of_drops(columns, validation), *[check for check in own if not check.reason]]
         self._of_values = checks_of_values(columns, tasks)
         # Tables of different tasks lack different columns; each is compared with its own kind.
@@ -101,7 +104,7 @@ class _Trial:
         )
 
     def _asked_of(self, earlier: Sequence[Profile], now: Profile, rest: pd.DataFrame) -> list[Check]:
-        _, columns, tasks, validation = self.wanted
+        _, columns, tasks, validation, _ = self.wanted
         if not len(rest):
             return self._of_drops[:1]
         drift: list[Check] = []
@@ -116,7 +119,7 @@ class _Trial:
 
     def try_table(self) -> None:
         """Judge keys and targets of all rows that were not set aside."""
-        key, _, tasks, validation = self.wanted
+        key, _, tasks, validation, _ = self.wanted
         names = list(dict.fromkeys([*key, *self.wanted.targets]))
         kept = self.outcome.kept_of(self.rows.drops)
         frame = judged(self.rows.columns([*names, "drop"]), {}, tasks)[kept].reset_index(drop=True)
