@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 import time
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -23,6 +25,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.schedules import Cron, Interval, Schedule
 
+from trunkline.cli.app import say_why
 from trunkline.errors import EnvironmentFault
 from trunkline.pipeline.incoming import INCOMING, Watch
 
@@ -124,7 +127,7 @@ class _Service:
     async def _watch_server(self) -> int:
         while self._server is None or not self._server.has_ended:
             await asyncio.sleep(GLANCE)
-        raise EnvironmentFault(f"Prefect's server has ended; see {self._server.log}")
+        _leave(EnvironmentFault(f"Prefect's server has ended; see {self._server.log}"))
 
     async def _show(self) -> int:
         """Tell where the dashboard is and when the next runs are, as soon as the server has created them."""
@@ -192,6 +195,13 @@ async def _is_missed() -> bool:
 async def _for_ever() -> int:
     never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     return await never
+
+
+def _leave(fault: EnvironmentFault) -> NoReturn:
+    """End now: Prefect's client would go on asking a server that is gone for minutes. Runs end with their parent."""
+    code = say_why(fault)
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _end(told: asyncio.Future[int], number: int) -> None:

@@ -143,8 +143,11 @@ def test_nobody_is_told_by_default_and_the_environment_wins(monkeypatch):
 
 @pytest.fixture
 def scheduled(cheap_project):
-    """A cheap project that holds the flows."""
-    return with_flows(cheap_project)
+    """A cheap project that holds the flows; what a test that failed left running ends with it."""
+    yield with_flows(cheap_project)
+    for one in psutil.process_iter(["cmdline"]):
+        if any(str(cheap_project.root) in word for word in one.info["cmdline"] or ()):
+            one.kill()
 
 
 def with_flows(project: CheapProject) -> CheapProject:
@@ -272,3 +275,20 @@ def test_a_run_whose_schedule_was_killed_is_gone_and_marked_as_crashed_at_the_ne
     until(lambda: again.runs("CRASHED"), 30)
     assert not again.runs("RUNNING")
     assert again.end() == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told_too", [False, True])
+def test_a_schedule_whose_server_is_gone_ends_though_a_run_is_going_on(scheduled, told_too):
+    """Whether or not it is told to end in the same moment, as `pkill` would do."""
+    service = Service(scheduled, "--every", "3600", "--watch", "--settle", "0", train="slow")
+    until((scheduled.root / ".trunkline/training").exists, 60)
+    service.runs("RUNNING")
+    server = next(one for one in service.family if any("temporary_server" in word for word in one.cmdline()))
+    server.kill()
+    if told_too:
+        service.process.terminate()
+    _, err = service.process.communicate(timeout=60)
+    assert service.process.returncode in ((0, 5) if told_too else (5,))
+    assert "Traceback" not in err
+    until(lambda: not alive([*service.family]), 30)
