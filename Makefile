@@ -6,7 +6,7 @@
 # make bench-quality   candidate recipes on the flights, beside models for one task alone and LightGBM; an hour
 # make bench-peers     torch-rechub's experts beside ours; its own environment from PyPI, once; four minutes
 # make bench-serve   the service: clients nobody here wrote, made-up requests, a minute of load; needs PyPI once
-# make replay     a year of flights, a retraining a month, spoilt drops between them: what the schedule promises; an hour
+# make replay     a year of flights, a retraining a month, spoilt drops between them: what the schedule promises; half an hour
 # make experiments   worlds whose answer is known: does the verdict say it? Half an hour, mostly on flights
 
 SHELL := /bin/sh
