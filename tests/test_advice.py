@@ -142,6 +142,7 @@ WORLDS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "too_few_steps": ("training.batch", FEW_ROWS, {"gaps": {"arr60": 0.03}, "affinity": affinity(-0.3, -6.0)}),
     "conflict": ("trunk.width", HURT, {"affinity": affinity(-0.3, -6.0)}),
     "too_little_room": ("trunk.width", HURT, {"gaps": {"arr60": 0.03}, "affinity": affinity()}),
+    "outvoted": ("sharing.kind", RARE, {"gaps": {"arr60": 0.03}, "affinity": affinity()}),
     "overfit": ("tasks.arr60.weight", RARE, {"gaps": {"arr60": -0.03}}),
     "unexplained": ("training.epochs", HURT, {}),
     "no_score": ("", {"arr60": task("inconclusive", None, needs="rows")}, {}),
@@ -293,6 +294,16 @@ def test_few_steps_are_mended_by_smaller_steps_and_where_those_are_small_by_more
 def test_a_task_that_fits_its_training_rows_better_than_alone_did_not_lack_steps():
     (found,) = advice(evaluation(**FEW_ROWS), gaps={"arr60": -0.03})
     assert found["diagnosis"] == "overfit"
+
+
+def test_a_rare_task_is_outvoted_only_where_it_fits_worse_and_has_no_layers_of_its_own():
+    (found,) = advice(evaluation(**RARE), gaps={"arr60": 0.03})
+    assert dict(SETTING.findall(found["says"])) == {"sharing.kind": "stem", "tasks.arr60.weight": "3"}
+    assert found["because"]["labels"] == 1000
+    (found,) = advice(evaluation(**HURT), gaps={"arr60": 0.03})
+    assert found["diagnosis"] == "too_little_room", "it has as many labels as the others"
+    (found,) = advice(evaluation(**RARE), gaps={"arr60": 0.03}, recipe=replace(RECIPE, sharing="stem"))
+    assert found["diagnosis"] == "too_little_room", "it has layers of its own already"
 
 
 def test_a_gate_on_regret_that_failed_while_others_gain_asks_for_the_worst_task_first():

@@ -13,6 +13,7 @@ STARVED = 0.1  # of its declared say, below which a balance method starves a tas
 NORM_RATIO = 30.0  # times that another task's gradient is longer, from which on a task is drowned
 FEW_STEPS = 150  # of a training, below which a rare task lags behind its own model; docs/log.md has what was measured
 LEAST_BATCH = 32
+RARE_SAY = 3.0  # times its weight, with which a task of few labels kept up with its own model; see docs/log.md
 MOST_GATE_DROPOUT = 0.5
 PARTS = {"hard": "cgc", "cgc": "ple"}  # the form to try where a form has too little room for tasks at odds
 
@@ -141,6 +142,21 @@ def _conflict(case: Case) -> Said | None:
     )
 
 
+def _outvoted(case: Case) -> Said | None:
+    train, few = clues.train_loss(case.history, case.name), clues.few_labels(case.evaluation["tasks"], case.name)
+    if not few or train is None or train.gap <= 0 or case.recipe.sharing != "hard":
+        return None
+    labels = clues.labels(case.task)
+    louder = setting(f"tasks.{case.name}.weight", RARE_SAY * case.recipe.weights[case.name])
+    return Said(
+        "outvoted",
+        f"Sharing hurt {case.name}, which has only {count(labels)} labels that teach it and fits its training rows "
+        f"worse than alone ({_losses(train)}): the other tasks decide what the trunk learns. Set "
+        f"{setting('sharing.kind', 'stem')}, which keeps tables and layers for each task, and {louder}; {case.apart}.",
+        case.figures(**_train_figures(train), labels=labels),
+    )
+
+
 def _too_little_room(case: Case) -> Said | None:
     train = clues.train_loss(case.history, case.name)
     if train is None or train.gap <= 0:
@@ -191,7 +207,7 @@ def _train_figures(train: clues.TrainLoss) -> dict[str, float]:
 
 Rule = Callable[[Case], Said | None]
 HURT: tuple[Rule, ...] = (
-    _not_normalised, _starved, _without_labels, _drowned, _idle_gate, _too_few_steps, _conflict, _too_little_room,
-    _overfit, _unexplained,
+    _not_normalised, _starved, _without_labels, _drowned, _idle_gate, _too_few_steps, _conflict, _outvoted,
+    _too_little_room, _overfit, _unexplained,
 )  # fmt: skip
 """What may have hurt a task, in the order in which it is looked for; the last always fits."""
