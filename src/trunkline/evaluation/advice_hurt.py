@@ -11,7 +11,7 @@ from trunkline.evaluation.wording import count, score, share, signed
 
 STARVED = 0.1  # of its declared say, below which a balance method starves a task
 NORM_RATIO = 30.0  # times that another task's gradient is longer, from which on a task is drowned
-FEW_STEPS = 150  # of a training, below which a rare task lags behind its own model; docs/log.md has what was measured
+FEW_STEPS = 120  # of a training, below which a rare task lags behind its own model; docs/log.md has what was measured
 LEAST_BATCH = 32
 RARE_SAY = 3.0  # times its weight, with which a task of few labels kept up with its own model; see docs/log.md
 MOST_GATE_DROPOUT = 0.5
