@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from trunkline.errors import ParamsError
 from trunkline.evaluation.advice import advise
 from trunkline.evaluation.advice_case import Recipe
+from trunkline.evaluation.advice_hurt import FEW_STEPS
 from trunkline.evaluation.clues import train_loss
 from trunkline.files import to_json
 from trunkline.project import parse_project, read_yaml
@@ -127,6 +128,9 @@ def seen(share: float = 1 / 3, alarms: tuple[str, ...] = (), collapsed: int = 0)
 MMOE = replace(RECIPE, sharing="mmoe", gate_dropout=0.0)
 FAILED = {"task": "arr60", "rule": "max_regret", "limit": 0.01, "value": 0.02, "bound": 0.02, "passed": False}
 HURT = {"arr60": task("hurt", -0.02)}
+FEW_ROWS = {name: task() | {"labelled": ROWS | {"train": 4_500}} for name in TASKS} | {
+    "arr60": task("hurt", -0.02) | {"labelled": ROWS | {"train": 4_000}}
+}
 RARE = {"arr60": task("hurt", -0.02, prevalence=0.01)}
 REGRET = {"checkpoint_regret": {"skill": 0.02, "best_epochs": [1, 1, 2, 1, 1]}}
 WORLDS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -135,8 +139,10 @@ WORLDS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "starved": ("balance.kind", HURT, {"recipe": replace(RECIPE, balance="mgda"), "training": seen(0.02)}),
     "without_labels": ("training.batch", HURT, {"training": seen(alarms=("unlabelled",))}),
     "idle_gate": ("sharing.gate_dropout", HURT, {"recipe": MMOE, "training": seen(collapsed=4)}),
+    "too_few_steps": ("training.batch", FEW_ROWS, {"gaps": {"arr60": 0.03}, "affinity": affinity(-0.3, -6.0)}),
     "conflict": ("trunk.width", HURT, {"affinity": affinity(-0.3, -6.0)}),
     "too_little_room": ("trunk.width", HURT, {"gaps": {"arr60": 0.03}, "affinity": affinity()}),
+    "outvoted": ("sharing.kind", RARE, {"gaps": {"arr60": 0.03}, "affinity": affinity()}),
     "overfit": ("tasks.arr60.weight", RARE, {"gaps": {"arr60": -0.03}}),
     "unexplained": ("training.epochs", HURT, {}),
     "no_score": ("", {"arr60": task("inconclusive", None, needs="rows")}, {}),
@@ -259,6 +265,45 @@ def test_tasks_at_odds_that_do_not_fit_their_training_rows_are_offered_layers_of
     settings = dict(SETTING.findall(found["says"]))
     assert settings.get("sharing.kind") == form
     assert found["because"]["train_loss_shared"] > found["because"]["train_loss_alone"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "epochs", "repair"),
+    [
+        (4_500, 1024, 12, {"batch": 256}),  # 48 steps become 204
+        (4_500, 256, 6, {"batch": 128}),
+        (4_500, 256, 8, {}),  # 136 steps are enough
+        (100_000, 1024, 1, {"batch": 512}),
+        (300, 1024, 3, {"batch": 32, "epochs": 14}),  # 9 steps of 32 rows an epoch
+        (10, 32, 3, {"epochs": 120}),
+    ],
+)
+def test_few_steps_are_mended_by_smaller_steps_and_where_those_are_small_by_more_epochs(rows, batch, epochs, repair):
+    tasks = {name: task() | {"labelled": ROWS | {"train": rows}} for name in TASKS}
+    tasks["arr60"] = task("hurt", -0.02) | {"labelled": ROWS | {"train": rows // 2}}
+    recipe = replace(RECIPE, batch=batch, epochs=epochs)
+    (found,) = advice(evaluation(**tasks), recipe=recipe)
+    assert found["diagnosis"] == ("too_few_steps" if repair else "unexplained")
+    if repair:
+        said = {key: int(value) for key, value in SETTING.findall(found["says"])}
+        assert said == {f"training.{name}": value for name, value in repair.items()}
+        mended = replace(recipe, **repair)
+        assert max(1, rows // mended.batch) * mended.epochs >= FEW_STEPS > max(1, rows // batch) * epochs
+
+
+def test_a_task_that_fits_its_training_rows_better_than_alone_did_not_lack_steps():
+    (found,) = advice(evaluation(**FEW_ROWS), gaps={"arr60": -0.03})
+    assert found["diagnosis"] == "overfit"
+
+
+def test_a_rare_task_is_outvoted_only_where_it_fits_worse_and_has_no_layers_of_its_own():
+    (found,) = advice(evaluation(**RARE), gaps={"arr60": 0.03})
+    assert dict(SETTING.findall(found["says"])) == {"sharing.kind": "stem", "tasks.arr60.weight": "3"}
+    assert found["because"]["labels"] == 1000
+    (found,) = advice(evaluation(**HURT), gaps={"arr60": 0.03})
+    assert found["diagnosis"] == "too_little_room", "it has as many labels as the others"
+    (found,) = advice(evaluation(**RARE), gaps={"arr60": 0.03}, recipe=replace(RECIPE, sharing="stem"))
+    assert found["diagnosis"] == "too_little_room", "it has layers of its own already"
 
 
 def test_a_gate_on_regret_that_failed_while_others_gain_asks_for_the_worst_task_first():

@@ -17,7 +17,7 @@ def main() -> int:
     Returns:
         0, or 2 where something is missing.
     """
-    from benchmarks.quality.recipes import EPOCHS, RECIPES
+    from benchmarks.quality.recipes import EPOCHS, MORE_STEPS, RECIPES
 
     parser = argparse.ArgumentParser("python -m benchmarks.quality", description="Recipes on the demo's flights.")
     parser.add_argument("--shares", nargs="*", type=float, choices=list(EPOCHS), default=list(EPOCHS))
@@ -40,11 +40,12 @@ def main() -> int:
         return 2
     recipes = [r for r in RECIPES if not chosen.recipes or r.name in chosen.recipes or r is BASE]
     for share in chosen.shares:
+        more = ", ".join(f"{key} {value}" for key, value in MORE_STEPS[share].items())
         tasks = project_of(ROOT, BASE, share, chosen.seeds).tasks
         with tempfile.TemporaryDirectory() as name:
             run = contest(ROOT, Path(name), share, chosen.seeds, recipes, lambda what: console.print(what, style="dim"))
             rows = rows_of(list(run), tasks)
-        print(f"\n{share:.0%} of the training rows, {EPOCHS[share]} epochs, {chosen.seeds} seeds\n")
+        print(f"\n{share:.0%} of the training rows, {EPOCHS[share]} epochs, {chosen.seeds} seeds; more steps: {more}\n")
         print(markdown([*HEADS, *tasks, "CPU s"], rows), flush=True)
     return 0
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from benchmarks.experiments.planted import quiet
 from benchmarks.measure import Stopwatch
-from benchmarks.quality.recipes import BASE, EPOCHS, Recipe
+from benchmarks.quality.recipes import BASE, Recipe
 from benchmarks.quality.trees import boosted, inputs
 from trunkline import stages
 from trunkline.data.encode import Encoded
@@ -42,7 +42,7 @@ def project_of(root: Path, recipe: Recipe, share: float, seeds: int) -> Project:
     """Return the demo's project with a recipe's changes, for a share of the training rows."""
     content = read_yaml(root / PARAMS)
     fixed = {
-        "training": {"seeds": seeds, "epochs": EPOCHS[share], "keep": "last"},
+        "training": {"seeds": seeds, **recipe.training(share), "keep": "last"},
         "monitor": {"every": 0, "lookahead": 0},
         "split": {"train_share": share},
     }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from trunkline.evaluation import clues
-from trunkline.evaluation.advice_case import Case, Said, setting
+from trunkline.evaluation.advice_case import Case, Recipe, Said, setting
 from trunkline.evaluation.wording import count, score, share, signed
 
 STARVED = 0.1  # of its declared say, below which a balance method starves a task
 NORM_RATIO = 30.0  # times that another task's gradient is longer, from which on a task is drowned
+FEW_STEPS = 120  # of a training, below which a rare task lags behind its own model; docs/log.md has what was measured
+LEAST_BATCH = 32
+RARE_SAY = 3.0  # times its weight, with which a task of few labels kept up with its own model; see docs/log.md
 MOST_GATE_DROPOUT = 0.5
 PARTS = {"hard": "cgc", "cgc": "ple"}  # the form to try where a form has too little room for tasks at odds
 
@@ -92,6 +96,29 @@ def _drowned(case: Case) -> Said | None:
     )
 
 
+def _too_few_steps(case: Case) -> Said | None:
+    rows, recipe = clues.training_rows(case.evaluation["tasks"]), case.recipe
+    steps, train = max(1, rows // recipe.batch) * recipe.epochs, clues.train_loss(case.history, case.name)
+    if steps >= FEW_STEPS or (train is not None and train.gap < 0):
+        return None
+    repair = " and ".join(setting(key, value) for key, value in _more_steps(rows, recipe).items())
+    return Said(
+        "too_few_steps",
+        f"Sharing hurt {case.name} in a training of {count(steps)} steps, in which the shared layers have barely begun "
+        f"to serve every task. Set {repair}, and judge all tasks again before anything else is changed.",
+        case.figures(steps=steps, **(_train_figures(train) if train else {})),
+    )
+
+
+def _more_steps(rows: int, recipe: Recipe) -> dict[str, int]:
+    """Return the settings that make enough steps: smaller ones, and only where those would be tiny more epochs."""
+    most = max(1, rows * recipe.epochs // FEW_STEPS)
+    batch = min(recipe.batch, max(LEAST_BATCH, 1 << (most.bit_length() - 1)))
+    epochs = max(recipe.epochs, math.ceil(FEW_STEPS / max(1, rows // batch)))
+    wanted = {"training.batch": (batch, recipe.batch), "training.epochs": (epochs, recipe.epochs)}
+    return {key: value for key, (value, declared) in wanted.items() if value != declared}
+
+
 def _conflict(case: Case) -> Said | None:
     other = clues.opponent(case.affinity, case.name)
     if other is None:
@@ -112,6 +139,21 @@ def _conflict(case: Case) -> Said | None:
             t=other.t,
             **(_train_figures(train) if cramped and train else {}),
         ),
+    )
+
+
+def _outvoted(case: Case) -> Said | None:
+    train, few = clues.train_loss(case.history, case.name), clues.few_labels(case.evaluation["tasks"], case.name)
+    if not few or train is None or train.gap <= 0 or case.recipe.sharing != "hard":
+        return None
+    labels = clues.labels(case.task)
+    louder = setting(f"tasks.{case.name}.weight", RARE_SAY * case.recipe.weights[case.name])
+    return Said(
+        "outvoted",
+        f"Sharing hurt {case.name}, which has only {count(labels)} labels that teach it and fits its training rows "
+        f"worse than alone ({_losses(train)}): the other tasks decide what the trunk learns. Set "
+        f"{setting('sharing.kind', 'stem')}, which keeps tables and layers for each task, and {louder}; {case.apart}.",
+        case.figures(**_train_figures(train), labels=labels),
     )
 
 
@@ -165,7 +207,7 @@ def _train_figures(train: clues.TrainLoss) -> dict[str, float]:
 
 Rule = Callable[[Case], Said | None]
 HURT: tuple[Rule, ...] = (
-    _not_normalised, _starved, _without_labels, _drowned, _idle_gate, _conflict, _too_little_room, _overfit,
-    _unexplained,
+    _not_normalised, _starved, _without_labels, _drowned, _idle_gate, _too_few_steps, _conflict, _outvoted,
+    _too_little_room, _overfit, _unexplained,
 )  # fmt: skip
 """What may have hurt a task, in the order in which it is looked for; the last always fits."""

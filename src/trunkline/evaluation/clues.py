@@ -175,6 +175,15 @@ def labels(task: Mapping[str, Any]) -> int:
     return round(rows * min(yes, 1 - yes)) if isinstance(yes, float) else rows
 
 
+def training_rows(tasks: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return how many rows a training passes over, at least: those with a label of the task that has most.
+
+    Args:
+        tasks: `tasks` of reports/evaluation.json.
+    """
+    return max(int(task["labelled"]["train"]) for task in tasks.values())
+
+
 def few_labels(tasks: Mapping[str, Mapping[str, Any]], name: str) -> bool:
     """Return True where a task has few labels beside the task that has most.
 
