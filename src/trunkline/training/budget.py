@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-STEPS_OF_AN_EPOCH = 32
+STEPS_OF_AN_EPOCH = 16
 ROWS_OF_A_STEP = (32, 1024)
 EPOCHS = (3, 8)
 FEW = 8_000
@@ -16,7 +16,7 @@ FEW = 8_000
 
 
 def fitting_batch(rows: int, least: int = 2) -> int:
-    """Return how many of `rows` training rows make a step: a power of two near a 32nd of them, within bounds.
+    """Return how many of `rows` training rows make a step: a power of two near a 16th of them, within bounds.
 
     Args:
         rows: Training rows.
@@ -24,7 +24,7 @@ def fitting_batch(rows: int, least: int = 2) -> int:
 
     Example:
         >>> [fitting_batch(rows) for rows in (500, 2_253, 4_500, 23_000, 226_000)]
-        [32, 64, 128, 512, 1024]
+        [32, 128, 256, 1024, 1024]
     """
     smallest, largest = ROWS_OF_A_STEP
     nearest = 1 << round(math.log2(max(rows / STEPS_OF_AN_EPOCH, 1)))

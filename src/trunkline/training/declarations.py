@@ -54,7 +54,7 @@ class DeclaredTraining(Declared):
         "and there are fewer than 2,000 steps.",
     )
     batch: Batch = Field(
-        "auto", description="Rows per step; auto: a power of two, near a 32nd of the training rows, 32 to 1024."
+        "auto", description="Rows per step; auto: a power of two, near a 16th of the training rows, 32 to 1024."
     )
     accumulate: int = Field(
         1,
