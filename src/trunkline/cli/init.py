@@ -16,7 +16,10 @@ def init(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            exists=True, dir_okay=False, help="Parquet or CSV files of one form. Default: those in data/incoming/."
+            metavar="FILES",
+            exists=True,
+            dir_okay=False,
+            help="Parquet or CSV files of one form. Default: those in data/incoming/.",
         ),
     ] = None,
     targets: Annotated[
