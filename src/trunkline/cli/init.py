@@ -39,9 +39,9 @@ def init(
         str | None, typer.Option(metavar="COLUMN", help="Later rows judge. Default: rows chosen by a hash of the key.")
     ] = None,
     ignored: Annotated[
-        list[str] | None, typer.Option("--ignore", metavar="COLUMN", help="No input, once per column.")
+        list[str] | None, typer.Option("--ignore", metavar="COLUMNS", help="No inputs, such as note,photo.")
     ] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the model. Default: the first file's.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the model. Default: the files'.")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace drops and a changed params.yaml; both are kept in .trunkline/.")
     ] = False,
