@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import REPOSITORY, CheapProject
+from rich.text import Text
 
 from trunkline.cli import run as run_command
-from trunkline.cli.app import EXAMPLES
+from trunkline.cli.app import EXAMPLES, app
 from trunkline.cli.cache_health import look_at_artifacts
 from trunkline.cli.check import find_faults
 from trunkline.cli.health import packages
@@ -63,17 +65,30 @@ def test_every_command_has_help_with_an_example(command):
     assert f"Example: trunkline {command}" in done.stdout
 
 
+def test_no_help_loses_what_stands_in_brackets():
+    for command in typer.main.get_command(app).commands.values():
+        for text in [command.help, command.epilog, *(one.help for one in command.params)]:
+            assert Text.from_markup(text).plain == text.replace("\\[", "[")
+
+
+def test_arguments_are_called_by_words_in_capitals():
+    for command in typer.main.get_command(app).commands.values():
+        for one in command.params:
+            assert one.param_type_name == "option" or one.metavar.isupper()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["rnu"], "Did you mean 'run'?"),
+        (["rnu"], "Did you mean 'run'? See: trunkline --help"),
         (["run", "--onyl", "train"], "--only"),
         (["stage", "trian"], "did you mean 'train'?"),
         (["stage", "baseline"], "no --task is given; choose one of a, b"),
         (["stage", "baseline", "--task", "c"], "'c' is no task"),
         (["stage", "train", "--task", "a"], "leave --task out"),
         (["run", "--only", "trian"], "did you mean 'train'?"),
-        (["predict", "a.onnx"], "Missing argument"),
+        (["predict", "a.onnx"], "Missing argument 'IN'. See: trunkline predict --help"),
+        (["promote", "x"], "parse string as an integer. See: trunkline promote --help"),
     ],
 )
 def test_a_wrong_word_is_answered_in_a_line_with_code_2(finished_project, words, said):

@@ -190,6 +190,49 @@ def test_moments_of_one_day_are_cut_within_it(tmp_path):
     assert (split.validation, split.test) == ("2020-01-01T07:10:00Z", "2020-01-01T07:25:00Z")
 
 
+@pytest.mark.parametrize(
+    ("moments", "lengths"),
+    [
+        (np.datetime64("2020-01-03") + np.arange(400), ("2 months", "2 months")),
+        (np.datetime64("1980-01-03") + np.arange(0, 16000, 40), ("7 years", "6 years")),
+        (np.datetime64("2020-01-01T06:00:00") + np.arange(60), None),
+        (np.datetime64("9999-01-01") + np.arange(365), None),
+    ],
+)
+def test_a_split_in_time_says_how_it_would_follow_new_rows(tmp_path, moments, lengths):
+    rows = len(moments)
+    table = {"row": range(rows), "at": moments, "x": [n % 7 for n in range(rows)], "y": [n % 2 for n in range(rows)]}
+    found = drafted(csv(tmp_path / "t.csv", table), "y", time="at")
+    assert found.lengths == lengths
+    assert any("rows that come later only judge" in note for note in found.notes)
+    text = params_text(found)
+    validation, test = lengths or ("2 months", "1 month")
+    assert f'such as validation: "{validation}", test: "{test}"' in text
+    followed = text.replace(found.split["validation"], validation).replace(found.split["test"], test)
+    assert parse_project(parse_yaml(followed)).split.moves
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (["visits-2013-01.csv", "visits-2013-02.csv"], "visits"),
+        (["eu_visits_a.csv", "eu_visits_b.csv"], "eu-visits"),
+        (["north.csv", "south.csv"], "north"),
+        (["2013-01.csv", "2013-02.csv"], "2013-01"),
+        (["visits-2013.csv"], "visits-2013"),
+    ],
+)
+def test_a_model_is_called_after_its_files(tmp_path, files, name):
+    table = {"x": [n % 7 for n in range(60)], "y": [n % 2 for n in range(60)]}
+    paths = [csv(tmp_path / file, {"row": range(60 * at, 60 * at + 60), **table}) for at, file in enumerate(files)]
+    assert draft(paths, Wishes(["y"])).name == name
+
+
+def test_several_columns_are_ignored_in_one_word(tmp_path):
+    found = drafted(csv(tmp_path / "visits.csv", visits()), "sick", ignored=["age, weight", "sex"])
+    assert {name for name, why in found.left_out.items() if why == "as you said"} == {"age", "weight", "sex"}
+
+
 def test_of_large_files_only_the_first_rows_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr("trunkline.guess.table.MOST_ROWS", 1000)
     rows = 5000

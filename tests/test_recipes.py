@@ -227,7 +227,21 @@ def test_what_a_clone_would_lack_is_refused(project, capsys, monkeypatch):
     project.change("key: [x]", "source: {kind: files}\n  key: [x]")
     commit(project.root)
     assert main(["recipes", "recipes.yaml"]) == 2
-    assert "data/incoming: neither git nor DVC knows first.csv" in capsys.readouterr().err
+    assert "data/incoming: neither git nor DVC knows first.csv, so" in capsys.readouterr().err
+    for name in ("README.md", "second.csv", "third.csv", "last.csv"):
+        (project.root / "data/incoming" / name).write_text("x\n")
+    git(project.root, "add", "--force", "data/incoming/README.md")
+    commit(project.root)
+    assert main(["recipes", "recipes.yaml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "first.csv, last.csv, second.csv and 1 more" in line
+    assert "`git rm -r --cached data/incoming`, `dvc add data/incoming`" in line
+
+
+def test_a_file_of_recipes_that_is_missing_is_named(project, capsys, monkeypatch):
+    monkeypatch.chdir(project.root)
+    assert main(["recipes", "nowhere.yaml"]) == 2
+    assert capsys.readouterr().err.startswith("nowhere.yaml: not found; write it")
 
 
 def test_a_cluster_elsewhere_needs_the_extra_and_a_server_of_prefect_that_it_reaches(project, capsys, monkeypatch):

@@ -97,7 +97,10 @@ def main(words: list[str]) -> int:
     try:
         return int(app(words or ["--help"], standalone_mode=False, prog_name="trunkline") or 0)
     except TyperException as fault:
-        print(f"trunkline: {fault.format_message()} See: trunkline --help", file=sys.stderr)
+        where = getattr(fault, "ctx", None)  # of which command, where one was understood
+        said = fault.format_message()
+        end = "" if said.endswith((".", "?")) else "."
+        print(f"trunkline: {said}{end} See: {where.command_path if where else 'trunkline'} --help", file=sys.stderr)
         return fault.exit_code
     except Exception as error:
         return say_why(error)

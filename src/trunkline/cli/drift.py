@@ -21,12 +21,16 @@ SHOWN = 10  # entries without drift that are shown
 
 def drift(
     model: Annotated[
-        Path | None, typer.Argument(help="model.onnx with card and reference beside it. Default: the one in service.")
+        Path | None,
+        typer.Argument(
+            metavar="MODEL", help="model.onnx with card and reference beside it. Default: the one in service."
+        ),
     ] = None,
     rows: Annotated[
         Path | None,
         typer.Argument(
-            help="Parquet or CSV file of new rows, or a folder of them. Default: this project's newest drops."
+            metavar="ROWS",
+            help="Parquet or CSV file of new rows, or a folder of them. Default: this project's newest drops.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,

@@ -12,7 +12,7 @@ from trunkline.errors import ParamsError
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="model.onnx with its card.json beside it.")] = Path(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="model.onnx with its card.json beside it.")] = Path(
         "models/export/model.onnx"
     ),
     tasks: Annotated[str | None, typer.Option(help="Only these tasks, such as arr15,arr60.")] = None,

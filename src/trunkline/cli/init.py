@@ -16,7 +16,10 @@ def init(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            exists=True, dir_okay=False, help="Parquet or CSV files of one form. Default: those in data/incoming/."
+            metavar="FILES",
+            exists=True,
+            dir_okay=False,
+            help="Parquet or CSV files of one form. Default: those in data/incoming/.",
         ),
     ] = None,
     targets: Annotated[
@@ -36,9 +39,9 @@ def init(
         str | None, typer.Option(metavar="COLUMN", help="Later rows judge. Default: rows chosen by a hash of the key.")
     ] = None,
     ignored: Annotated[
-        list[str] | None, typer.Option("--ignore", metavar="COLUMN", help="No input, once per column.")
+        list[str] | None, typer.Option("--ignore", metavar="COLUMNS", help="No inputs, such as note,photo.")
     ] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the model. Default: the first file's.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the model. Default: the files'.")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace drops and a changed params.yaml; both are kept in .trunkline/.")
     ] = False,

@@ -12,7 +12,9 @@ from trunkline.errors import ArtifactError
 
 
 def lineage(
-    model: Annotated[str, typer.Argument(help="A version as `trunkline versions` lists it, or a model.onnx.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A version as `trunkline versions` lists it, or a model.onnx.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
 ) -> int:
     """Print what a model came from, down to the files of data; exit code 4 where a link was altered."""

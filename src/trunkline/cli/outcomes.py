@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 def outcomes(
-    kept: Annotated[Path, typer.Argument(help="Folder that `trunkline predict --keep` filled.")],
+    kept: Annotated[Path, typer.Argument(metavar="KEPT", help="Folder that `trunkline predict --keep` filled.")],
     labels: Annotated[
         Path | None,
         typer.Argument(
-            help="Parquet or CSV file, or a folder of them, with the key and the targets. Default: data/validated/."
+            metavar="LABELS",
+            help="Parquet or CSV file, or a folder of them, with the key and the targets. Default: data/validated/.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,

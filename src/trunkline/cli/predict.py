@@ -11,7 +11,7 @@ import typer
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="model.onnx with its card.json beside it.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="model.onnx with its card.json beside it.")],
     source: Annotated[Path, typer.Argument(metavar="IN", help="Parquet or CSV file of raw rows, or a folder of them.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Parquet or CSV file for the predictions.")],
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,

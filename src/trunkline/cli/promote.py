@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 def promote(
     version: Annotated[
         int | None,
-        typer.Argument(
-            metavar="[VERSION]", help="As `trunkline versions` lists it. Default: models/export, published."
-        ),
+        typer.Argument(metavar="VERSION", help="As `trunkline versions` lists it. Default: models/export, published."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Whatever speaks against it; needs --because.")] = False,
     because: Annotated[str | None, typer.Option(metavar="WHY", help="The reason for --force; it is kept.")] = None,

@@ -26,7 +26,7 @@ CLONES = Path(".trunkline/clones")
 
 
 def recipes(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recipes by name: {wide: {set: [trunk.width=512]}}.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recipes by name: {wide: {set: \\[trunk.width=512]}}.")],
     at_once: Annotated[
         int, typer.Option(min=1, help="Runs at the same time; each takes `threads` of params.yaml.")
     ] = 2,

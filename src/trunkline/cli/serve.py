@@ -16,7 +16,7 @@ def serve(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...", help="model.onnx with its card.json, its folder, a folder of versions; or NAME=MODEL."
+            metavar="MODEL", help="model.onnx with its card.json, its folder, a folder of versions; or NAME=MODEL."
         ),
     ],
     host: Annotated[

@@ -10,7 +10,10 @@ import typer
 
 def stage(
     name: Annotated[
-        str, typer.Argument(help="ingest, validate, split, rebalance, encode, train, baseline, evaluate or export.")
+        str,
+        typer.Argument(
+            metavar="STAGE", help="ingest, validate, split, rebalance, encode, train, baseline, evaluate or export."
+        ),
     ],
     task: Annotated[str | None, typer.Option(metavar="TASK", help="For baseline: the task to fit alone.")] = None,
 ) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from trunkline.declared import did_you_mean
 from trunkline.errors import DataError, ParamsError
 from trunkline.guess.inputs import Input, choose, near_moments
 from trunkline.guess.key import Key, find_key
-from trunkline.guess.sides import split_of
+from trunkline.guess.sides import Lengths, split_of
 from trunkline.guess.table import Table, read_files
 from trunkline.guess.targets import Aim, read_asked, settle
 from trunkline.guess.words import shown
@@ -41,6 +42,7 @@ class Draft(NamedTuple):
     left_out: Mapping[str, str]
     key: Key
     split: Mapping[str, object]
+    lengths: Lengths | None
     notes: Sequence[str]
 
     @property
@@ -88,23 +90,24 @@ def _draft(files: Sequence[Path], wishes: Wishes) -> Draft:
             f"{', ...' if len(table.names) > 30 else ''}"
         )
     asked = read_asked(wishes.targets, table)
+    wishes = wishes._replace(ignored=[name for word in wishes.ignored for name in _names(word, table)])
     key_asked = [name for word in wishes.key for name in _names(word, table)]
     for option, names in (("--key", key_asked), ("--ignore", wishes.ignored), ("--time", [wishes.time or ""])):
         _refuse_unknown(option, [name for name in names if name], table)
     table, aims = settle(asked, table)
     _refuse_double(wishes, key_asked, aims)
     key = find_key(table, key_asked, aims)
-    split = split_of(table, wishes.time)
+    split, lengths = split_of(table, wishes.time)
     inputs = choose(table, aims, key.columns, wishes.ignored)
     if not inputs.chosen:
         raise ParamsError(f"{files[0]}: no column is left to predict from: {_reasons(inputs.left_out)}")
     notes = [*inputs.notes, *_notes(table, aims, key, split, inputs.chosen)]
-    name = _model_name(wishes.name, files[0])
-    return Draft(name, table, aims, inputs.chosen, inputs.left_out, key, split, notes)
+    name = _model_name(wishes.name, files)
+    return Draft(name, table, aims, inputs.chosen, inputs.left_out, key, split, lengths, notes)
 
 
 def _names(word: str, table: Table) -> list[str]:
-    """Return the columns of a `--key`: one, or several with commas between."""
+    """Return the columns of a `--key` or `--ignore`: one, or several with commas between."""
     return [word] if word in table.names else [part.strip() for part in word.split(",")]
 
 
@@ -128,12 +131,17 @@ def _reasons(left_out: Mapping[str, str]) -> str:
     return "; ".join(told) or "there are only targets; give the file the columns that are known beforehand"
 
 
-def _model_name(asked: str | None, first: Path) -> str:
+def _model_name(asked: str | None, files: Sequence[Path]) -> str:
     if asked is not None:
         if not MODEL_NAME.fullmatch(asked):
             raise ParamsError(f"--name {asked!r}: a model's name is up to 64 letters, digits, '_', '.' or '-'")
         return asked
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", first.name.partition(".")[0]).strip("-")[:64] or "model"
+    stems = [path.name.partition(".")[0] for path in files]
+    # The words that all begin with: of visits-2013-01 and visits-2013-02 `visits`.
+    words = zip(*(re.split(r"[\W\d_]+", stem) for stem in stems), strict=False)
+    common = "-".join(each[0] for each in takewhile(lambda each: len(set(each)) == 1, words)).strip("-")
+    name = common if len(stems) > 1 and common else stems[0]
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:64] or "model"
 
 
 def _notes(
@@ -152,6 +160,10 @@ def _notes(
     if table.null_values != [""]:
         words = ", ".join(map(repr, table.null_values[1:]))
         notes.append(f"{words} counts as no value in every column: data.null_values")
+    if split["kind"] == "time":
+        notes.append(
+            "rows that come later only judge; how a retraining learns from them stands at split in params.yaml"
+        )
     moments = list(near_moments(table, inputs))
     if split["kind"] == "random" and moments:
         notes.append(f"{moments[0]} holds moments: to judge by later rows, as in use, add --time '{moments[0]}'")

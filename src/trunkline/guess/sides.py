@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from trunkline.data.conversion import MOMENT
+from trunkline.data.windows import Length, find_bounds
 from trunkline.errors import ParamsError
 from trunkline.guess.held import DAY
 from trunkline.guess.table import Table, read_moments
@@ -14,10 +18,29 @@ from trunkline.guess.table import Table, read_moments
 TRAIN, CHOOSE = 0.7, 0.85  # shares of the rows before validation and before test
 LEAST_TRAIN, LEAST = 0.5, 0.05  # shares that a side keeps when a border is moved to midnight
 RANDOM = {"kind": "random", "validation": 0.15, "test": 0.15}
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+UNITS = (("year", 365.25, 3), ("month", 365.25 / 12, 1), ("week", 7.0, 1), ("day", 1.0, 1))
+"""Units of a calendar, the longest first: days, and the fewest units in which a side is told."""
+
+Moments: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
-def split_of(table: Table, time: str | None) -> Mapping[str, object]:
-    """Return the settings of the split.
+class Lengths(NamedTuple):
+    """How long validation and test are, as a split that follows new rows has it."""
+
+    validation: str
+    test: str
+
+
+class Split(NamedTuple):
+    """The settings of a split; of one in time also the lengths nearest to it, None where none leave enough rows."""
+
+    settings: Mapping[str, object]
+    lengths: Lengths | None = None
+
+
+def split_of(table: Table, time: str | None) -> Split:
+    """Return the split.
 
     Args:
         table: The table.
@@ -27,7 +50,7 @@ def split_of(table: Table, time: str | None) -> Mapping[str, object]:
         ParamsError: That column does not order the rows.
     """
     if time is None:
-        return RANDOM
+        return Split(RANDOM)
     _check(table, time)
     moments = read_moments(table, time)
     if missing := moments.null_count():
@@ -41,7 +64,8 @@ def split_of(table: Table, time: str | None) -> Mapping[str, object]:
     first = 1 + int(np.abs(before[:-1] - TRAIN).argmin())
     second = first + 1 + int(np.abs(before[first:] - CHOOSE).argmin())
     validation, test = _at_midnight(moments.to_numpy(), int(different[first]), int(different[second]))
-    return {"kind": "time", "column": time, "validation": _written(validation), "test": _written(test)}
+    settings = {"kind": "time", "column": time, "validation": _written(validation), "test": _written(test)}
+    return Split(settings, _lengths(moments.to_numpy(), validation, test))
 
 
 def _check(table: Table, time: str) -> None:
@@ -54,12 +78,37 @@ def _check(table: Table, time: str) -> None:
         )
 
 
-def _at_midnight(moments: np.ndarray[tuple[int], np.dtype[np.int64]], validation: int, test: int) -> tuple[int, int]:
+def _at_midnight(moments: Moments, validation: int, test: int) -> tuple[int, int]:
     """Move both borders to the start of their days, where every side keeps enough rows."""
     days = validation // DAY * DAY, test // DAY * DAY
-    shares = [float((moments < border).mean()) for border in days]
-    kept = shares[0] >= LEAST_TRAIN and shares[1] - shares[0] >= LEAST and 1 - shares[1] >= LEAST
-    return days if kept else (validation, test)
+    return days if _keeps_enough(moments, *days) else (validation, test)
+
+
+def _keeps_enough(moments: Moments, validation: int, test: int) -> bool:
+    shares = [float((moments < border).mean()) for border in (validation, test)]
+    return shares[0] >= LEAST_TRAIN and shares[1] - shares[0] >= LEAST and 1 - shares[1] >= LEAST
+
+
+def _lengths(moments: Moments, validation: int, test: int) -> Lengths | None:
+    """Return the lengths nearest to both windows, in the longest unit that leaves every side enough rows."""
+    newest = int(moments.max())
+    for unit, days, fewest in UNITS:
+        lasts = [round(window / DAY / days) for window in (test - validation, newest - test)]
+        if min(lasts) >= fewest:
+            borders = _counted_back(Length(lasts[0], unit), Length(lasts[1], unit), newest)
+            if borders and _keeps_enough(moments, *borders):
+                return Lengths(*(f"{last} {unit}{'s' if last > 1 else ''}" for last in lasts))
+    return None
+
+
+def _counted_back(validation: Length, test: Length, newest: int) -> tuple[int, int] | None:
+    """Return where validation and test begin; None where that leaves the calendar."""
+    try:
+        bounds = find_bounds(None, validation, test, ZoneInfo("UTC"), EPOCH + timedelta(microseconds=newest))
+    except OverflowError:
+        return None
+    one = timedelta(microseconds=1)
+    return (bounds.validation - EPOCH) // one, (bounds.test - EPOCH) // one
 
 
 def _written(moment: int) -> str:

@@ -30,7 +30,7 @@ def params_text(draft: Draft) -> str:
         _columns(draft.inputs, draft.left_out),
         _tasks(draft.aims),
         _validation(draft),
-        _split(draft.split),
+        _split(draft),
         _recipe(),
         _evaluation(draft),
     ]
@@ -127,7 +127,8 @@ def _validation(draft: Draft) -> list[str]:
     ]
 
 
-def _split(split: Mapping[str, object]) -> list[str]:
+def _split(draft: Draft) -> list[str]:
+    split = draft.split
     if split["kind"] == "time":
         return [
             "split:",
@@ -135,12 +136,21 @@ def _split(split: Mapping[str, object]) -> list[str]:
             _line(f"  column: {scalar(str(split['column']))}", "orders the rows"),
             _line(f'  validation: "{split["validation"]}"', "from here on rows choose and calibrate"),
             _line(f'  test: "{split["test"]}"', "from here on rows judge"),
+            *_following(draft),
         ]
     return [
         "split:",
         _line("  kind: random", "by a hash of the key | time | group | column"),
         _line(f"  validation: {split['validation']}", "share of rows that choose and calibrate"),
         _line(f"  test: {split['test']}", "share of rows that judge"),
+    ]
+
+
+def _following(draft: Draft) -> list[str]:
+    validation, test = draft.lengths or ("2 months", "1 month")
+    return [
+        "  # Rows that come later only judge: these moments stay where they are. To retrain on new rows, write lengths",
+        f'  # such as validation: "{validation}", test: "{test}", counted back from the newest row: docs/schedule.md.',
     ]
 
 

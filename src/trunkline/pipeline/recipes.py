@@ -19,6 +19,7 @@ from trunkline.errors import EnvironmentFault, ParamsError
 from trunkline.pipeline.incoming import INCOMING, drops_of
 from trunkline.project import read_yaml
 
+MOST_NAMED = 3  # drops in a message
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -44,6 +45,8 @@ def read_recipes(path: Path) -> dict[str, Recipe]:
     Raises:
         ParamsError: It is missing, no YAML, or says something else than recipes; a line per fault.
     """
+    if not path.is_file():
+        raise ParamsError(f"{path}: not found; write it, a recipe each line: `wide: {{set: [trunk.width=512]}}`")
     content = read_yaml(path)
     if not isinstance(content, dict) or not content:
         raise ParamsError(
@@ -86,9 +89,11 @@ def _refuse_unknown_drops(root: Path) -> None:
     if f"{INCOMING}.dvc" in known or load_project(root).data.source.kind != "files":
         return
     if unknown := [name for name in drops_of(root) if f"{INCOMING}/{name}" not in known]:
+        more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
+        first = f"`git rm -r --cached {INCOMING}`, " if known else ""  # what git holds there, DVC does not take
         raise ParamsError(
-            f"{INCOMING}: neither git nor DVC knows {', '.join(unknown)}, so a clone would lack it; "
-            f"`dvc add {INCOMING}` and commit {INCOMING}.dvc"
+            f"{INCOMING}: neither git nor DVC knows {', '.join(unknown[:MOST_NAMED])}{more}, so a clone would lack "
+            f"what lies there; {first}`dvc add {INCOMING}` and commit {INCOMING}.dvc"
         )
 
 
