@@ -106,6 +106,11 @@ class DeclaredTraining(Declared):
         description="Rows held in memory and shuffled together; larger data is shuffled in such blocks.",
     )
 
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the validation composite chooses the weights kept, which else are those of the last epoch."""
+        return self.keep == "best" or self.early_stop is not None
+
     @model_validator(mode="after")
     def _whole_parts(self) -> Self:
         if self.batch != "auto" and self.accumulate * 2 > self.batch:
