@@ -18,9 +18,9 @@ from trunkline.errors import ParamsError
 from trunkline.files import read_json, seal
 from trunkline.project import parse_project
 from trunkline.training.budget import EPOCHS, ROWS_OF_A_STEP
-from trunkline.training.declarations import DeclaredTraining, Training
+from trunkline.training.declarations import DeclaredTraining, EarlyStop, Training
 from trunkline.training.sampling import LabelAware, Shuffle
-from trunkline.training.tuning import ENOUGH, choose_epochs
+from trunkline.training.tuning import ENOUGH, choose_epochs, tuned_recipe
 
 LEFT = DeclaredTraining()
 
@@ -101,6 +101,13 @@ def test_clean_labels_are_trained_on_for_longer_than_noise(tmp_path: Path, clean
     assert run["seeds"][0]["epochs"] == run["epochs"]
     assert run["lengths"][0]["epochs"] == begin.epochs
     assert (run["epochs"] > begin.epochs) == clean
+
+
+def test_a_training_that_may_stop_early_is_said_to_train_at_most_so_long() -> None:
+    for stop, words in ((EarlyStop(), "trains at most 8 epochs"), (None, "trains 8 epochs")):
+        said: list[str] = []
+        tuned_recipe(DeclaredTraining(early_stop=stop).sized(400), [], 10, lambda recipe, place: 0.0, said.append)
+        assert said[-1].startswith(words)
 
 
 def test_a_task_alone_chooses_its_own_length_and_numbers_try_nothing(tmp_path: Path) -> None:

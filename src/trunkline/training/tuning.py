@@ -47,7 +47,8 @@ def tuned_recipe(
             report,
         )
         recipe = recipe.model_copy(update={"epochs": epochs})
-        report(f"trains {epochs} epochs in steps of {recipe.batch:,} rows")
+        most = "at most " if recipe.early_stop else ""
+        report(f"trains {most}{epochs} epochs in steps of {recipe.batch:,} rows")
     trials = []
     for place, rate in enumerate(tune):
         report(f"tries learning rate {rate:g}")
