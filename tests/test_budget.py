@@ -72,6 +72,11 @@ def test_training_takes_twice_as_long_as_long_as_that_pays() -> None:
     assert said == ["tries 3 epochs", "tries 6 epochs", "tries 12 epochs"]
 
 
+def test_few_large_steps_are_no_reason_to_stop_before_anything_was_learned() -> None:
+    slow = {8: 0.0, 16: 0.004, 32: 0.03, 64: 0.18, 128: 0.51, 256: 0.512}
+    assert choose_epochs(8, 1, slow.__getitem__, print)[0] == 128
+
+
 def test_nothing_longer_is_tried_once_there_are_steps_enough() -> None:
     always = {epochs: float(epochs) for epochs in (3, 6, 12, 24)}
     assert choose_epochs(3, ENOUGH, always.__getitem__, print) == (3, [])

@@ -8,6 +8,7 @@ learning rate   where alone.tune lists several
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from trunkline.training.fit import Report
 WORTH = 0.005
 """Rise of the validation composite for which training takes twice as long: as the default margin of a verdict, in
 parts of the way from a constant prediction to a perfect one."""
+
+FEWEST = 64
+"""Steps of the first length tried: shorter trainings, as of one large step per epoch, tell little from each other."""
 
 ENOUGH = 2_000
 """Steps from which on no longer training is tried."""
@@ -65,7 +69,7 @@ def choose_epochs(
     """Return how many epochs to train, and what was tried on the way.
 
     Args:
-        begin: Epochs that fit the number of rows.
+        begin: Epochs that fit the number of rows; more are tried first where these make a handful of steps.
         steps: Steps of an epoch.
         composite: Trains one seed for so many epochs and returns its composite on the validation rows.
         report: Takes lines of progress.
@@ -80,6 +84,7 @@ def choose_epochs(
         tries 32 epochs
         16
     """
+    begin = max(begin, math.ceil(FEWEST / steps))
     if begin * steps >= ENOUGH:
         return begin, []
 
