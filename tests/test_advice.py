@@ -188,6 +188,13 @@ def test_every_setting_that_an_advice_names_is_one_that_params_takes(diagnosis):
         assert parse_project(after) != parse_project(before), "nothing would change"
 
 
+def test_more_epochs_are_not_advised_where_early_stop_ended_the_training_before_them():
+    (found,) = advice(evaluation(**HURT), recipe=replace(RECIPE, keep="best", epochs=64, patience=3))
+    assert "`training.early_stop.patience: 6`" in found["says"]
+    assert "training.epochs" not in found["says"]
+    assert parse_project(with_setting(declared("unexplained"), "training.early_stop.patience", "6"))
+
+
 def test_a_setting_that_does_not_exist_would_be_noticed():
     with pytest.raises(ParamsError):
         parse_project(with_setting(declared("drowned"), "balance.kind", "no-such-kind"))

@@ -18,9 +18,9 @@ from trunkline.errors import ParamsError
 from trunkline.files import read_json, seal
 from trunkline.project import parse_project
 from trunkline.training.budget import EPOCHS, ROWS_OF_A_STEP
-from trunkline.training.declarations import DeclaredTraining, Training
+from trunkline.training.declarations import DeclaredTraining, EarlyStop, Training
 from trunkline.training.sampling import LabelAware, Shuffle
-from trunkline.training.tuning import ENOUGH, choose_epochs
+from trunkline.training.tuning import ENOUGH, choose_epochs, tuned_recipe
 
 LEFT = DeclaredTraining()
 
@@ -72,6 +72,11 @@ def test_training_takes_twice_as_long_as_long_as_that_pays() -> None:
     assert said == ["tries 3 epochs", "tries 6 epochs", "tries 12 epochs"]
 
 
+def test_few_large_steps_are_no_reason_to_stop_before_anything_was_learned() -> None:
+    slow = {8: 0.0, 16: 0.004, 32: 0.03, 64: 0.18, 128: 0.51, 256: 0.512}
+    assert choose_epochs(8, 1, slow.__getitem__, print)[0] == 128
+
+
 def test_nothing_longer_is_tried_once_there_are_steps_enough() -> None:
     always = {epochs: float(epochs) for epochs in (3, 6, 12, 24)}
     assert choose_epochs(3, ENOUGH, always.__getitem__, print) == (3, [])
@@ -101,6 +106,13 @@ def test_clean_labels_are_trained_on_for_longer_than_noise(tmp_path: Path, clean
     assert run["seeds"][0]["epochs"] == run["epochs"]
     assert run["lengths"][0]["epochs"] == begin.epochs
     assert (run["epochs"] > begin.epochs) == clean
+
+
+def test_a_training_that_may_stop_early_is_said_to_train_at_most_so_long() -> None:
+    for stop, words in ((EarlyStop(), "trains at most 8 epochs"), (None, "trains 8 epochs")):
+        said: list[str] = []
+        tuned_recipe(DeclaredTraining(early_stop=stop).sized(400), [], 10, lambda recipe, place: 0.0, said.append)
+        assert said[-1].startswith(words)
 
 
 def test_a_task_alone_chooses_its_own_length_and_numbers_try_nothing(tmp_path: Path) -> None:

@@ -418,7 +418,7 @@ def test_every_line_of_the_written_params_has_a_comment(tmp_path):
     assert text.startswith("# yaml-language-server: $schema=docs/params.schema.json\n")
     lines = [line for line in text.splitlines() if line and not line.endswith(":")]
     assert [line for line in lines if "#" not in line] == []
-    assert "epochs" not in text and "batch" not in text
+    assert "  epochs: auto " in text and "  batch: auto " in text
 
 
 def test_a_dry_run_writes_nothing(project, tmp_path, capsys):

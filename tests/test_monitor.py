@@ -270,10 +270,13 @@ def test_skill_is_measured_against_the_constant_prediction_on_the_same_rows(tmp_
 
 def test_a_loss_that_rises_twice_in_a_row_is_found_where_it_matters() -> None:
     curves = torch.tensor([[0.5, 0.5, 0.5], [0.52, 0.501, 0.6], [0.56, 0.502, 0.55]], dtype=torch.float64)
-    [alarm] = rules.rising(TASKS, curves, 1, 0.05)
+    [alarm] = rules.rising(TASKS, curves, 1, 0.05, keeps_best=False)
     assert (alarm.task, alarm.seed) == ("a", 1)
     assert "rose to 0.560 from 0.500 after epoch 1" in alarm.seen
-    assert list(rules.rising(TASKS, curves[:2], 1, 0.05)) == []
+    assert "training.keep: best" in alarm.do
+    assert list(rules.rising(TASKS, curves[:2], 1, 0.05, keeps_best=False)) == []
+    [kept] = rules.rising(TASKS, curves, 1, 0.05, keeps_best=True)
+    assert kept.do == "raise trunk.dropout"
 
 
 @pytest.mark.parametrize(("mean", "looks", "found"), [(-0.3, 40, 1), (0.0, 40, 0), (-0.3, 8, 0), (-0.05, 400, 0)])

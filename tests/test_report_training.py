@@ -53,6 +53,18 @@ def analysis(names: list[str], gates: list[float] | None = None) -> dict[str, An
     return dict(json.loads(to_json(found)))
 
 
+def test_how_long_the_data_let_it_train_is_told() -> None:
+    lengths = [{"epochs": epochs} for epochs in (8, 16, 32)]
+    run = run_of(["late"]) | {"epochs": 16, "batch": 64, "lengths": lengths, "seeds": [{"epochs": 5}, {"epochs": 9}]}
+    view = training_view(analyse_training(run, "", 0.9), "seed\tepoch\n")
+    assert view is not None
+    assert (
+        "decided: 16, chosen on validation rows among 8, 16, 32, ended early after 9; rows of a step: 64."
+        in view["length"]
+    )
+    assert "tried" not in to_json(analysis(["late"]))
+
+
 def test_looks_of_all_seeds_become_curves_and_what_was_late() -> None:
     found = analyse_training(run_of(["late", "delay"]), monitor({"late": -0.3, "delay": 0.1}), 0.9)
     late = found["tasks"]["late"]

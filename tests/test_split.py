@@ -179,10 +179,12 @@ def test_a_key_that_has_no_part_in_one_row_stands_on_no_other_side() -> None:
 
 def test_a_stray_newest_row_that_leaves_a_side_empty_is_named() -> None:
     table = at(*[utc(2013, month, 10) for month in range(1, 7)], utc(2033, 1, 1))
-    with pytest.raises(DataError, match=r"no row falls on side validation; .* the newest row is id=6, and its 1 month"):
+    with pytest.raises(
+        DataError, match=r"no row falls on side validation; .* the newest row is id=6, so that test: 1 month"
+    ):
         sides(table, ["id"], **TIME | {"validation": "1 month", "test": "1 month"})
     table = at(*[utc(2013, month, 10) for month in range(1, 7)], utc(9999, 12, 31))
-    with pytest.raises(DataError, match=r"the newest 'at' is 9999-12-31.*leave the calendar: remove or mend that row"):
+    with pytest.raises(DataError, match=r"the newest .at. is 9999-12-31.*remove or mend that row, or shorten them"):
         sides(table, ["id"], **TIME | {"validation": "1 month", "test": "1 month"})
 
 

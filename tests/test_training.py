@@ -282,6 +282,8 @@ def test_early_stop_keeps_the_best_epoch(tmp_path: Path) -> None:
     composites = [float(line.split("\t")[2]) for line in lines]
     assert seed["epochs"] == seed["kept_epoch"] + 2 < 60
     assert seed["kept_epoch"] == int(np.argmax(composites)) + 1
+    recipe = stages._recipe(project, read_json(tmp_path / "models" / "shared" / "run.json"))
+    assert (recipe.keep, recipe.patience) == ("best", 2)
 
 
 def test_a_task_alone_is_trained_as_if_the_others_were_not_there(tmp_path: Path) -> None:

@@ -264,10 +264,11 @@ def _recipe(project: Project, run: Mapping[str, Any]) -> Recipe:
     """Return the settings that advice may ask to change."""
     from trunkline.evaluation.advice_case import Recipe
 
-    training = project.training
+    training, stop = project.training, project.training.early_stop
+    stopped = stop is not None and all(seed["epochs"] < run["epochs"] for seed in run["seeds"])
     return Recipe(
         normalize=training.normalize,
-        keep="best" if training.early_stop else training.keep,
+        keep="best" if training.keeps_best else "last",
         epochs=run["epochs"],
         weight_decay=training.weight_decay,
         width=project.trunk.widths[0],
@@ -278,6 +279,7 @@ def _recipe(project: Project, run: Mapping[str, Any]) -> Recipe:
         gate_dropout=getattr(project.sharing, "gate_dropout", None),
         every=project.monitor.every,
         weights={name: task.weight for name, task in project.tasks.items()},
+        patience=stop.patience if stop and stopped else None,
     )
 
 

@@ -148,7 +148,7 @@ def find_windows(moments: pa.ChunkedArray, split: TimeSplit) -> Bounds:
     except OverflowError:
         raise DataError(
             f"split: the newest '{split.column}' is {newest}; lengths counted back from there leave the calendar: "
-            f"remove or mend that row"
+            f"remove or mend that row, or shorten them"
         ) from None
 
 
@@ -223,8 +223,8 @@ def _held(rows: _Rows, split: Split) -> str:
             if split.moves:
                 newest = pc.index(rows.table[split.column], pc.max(rows.table[split.column])).as_py()
                 begin = (
-                    f"the newest row is {rows.name(newest)}, and its {split.test} and {split.validation} before put "
-                    f"{find_windows(rows.table[split.column], split)}"
+                    f"the newest row is {rows.name(newest)}, so that test: {split.test} and validation: "
+                    f"{split.validation} mean {find_windows(rows.table[split.column], split)}"
                 )
             return f"{runs}, {begin}"
         case ColumnSplit():

@@ -20,6 +20,7 @@ class Recipe:
         normalize: training.normalize.
         keep: training.keep; "best" also where early_stop is declared.
         epochs: training.epochs.
+        patience: training.early_stop.patience, where that ended the training of every seed; else None.
         weight_decay: training.weight_decay.
         width: Units of each layer of the trunk.
         dropout: trunk.dropout.
@@ -43,6 +44,7 @@ class Recipe:
     gate_dropout: float | None
     every: int
     weights: Mapping[str, float]
+    patience: int | None = None
 
 
 class Said(NamedTuple):
@@ -96,6 +98,8 @@ class Case:
     @property
     def longer(self) -> str:
         """The setting of a longer training."""
+        if self.recipe.patience is not None:
+            return setting("training.early_stop.patience", 2 * self.recipe.patience)
         return setting("training.epochs", math.ceil(LONGER * self.recipe.epochs))
 
     @property

@@ -36,7 +36,17 @@ def training_view(training: Json | None, history: str) -> dict[str, Any] | None:
         "alarms": [{**alarm, "where": _where(alarm)} for alarm in alarms],
         "tasks": [_task(name, training, history, name in troubled) for name in names[:MOST_TASKS]],
         "more": len(names[MOST_TASKS:]),
+        "length": _length_said(training.get("length")),
     }
+
+
+def _length_said(length: Json | None) -> str:
+    """Say what was chosen where params.yaml leaves the number of epochs to the data; else nothing."""
+    if not length:
+        return ""
+    tried = f", chosen on validation rows among {', '.join(map(str, length['tried']))}" if length["tried"] else ""
+    early = f", ended early after {length['trained']}" if length["trained"] < length["epochs"] else ""
+    return f"Epochs, which the data decided: {length['epochs']}{tried}{early}; rows of a step: {length['batch']}."
 
 
 def _where(alarm: Json) -> str:

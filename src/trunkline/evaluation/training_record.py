@@ -22,7 +22,9 @@ def analyse_training(run: Mapping[str, Any], monitor: str, gate_load: float) -> 
         gate_load: Mean share of one expert beyond which a gate no longer chooses.
 
     Returns:
-        `alarms`, as they were raised; `tasks`, see `_task`; `gates`, per task a list of levels, see `_gate`.
+        `alarms`, as they were raised; `tasks`, see `_task`; `gates`, per task a list of levels, see `_gate`; where the
+        number of epochs was left to the data, `length`: `epochs`, the most that a seed `trained`, rows of a step
+        (`batch`), and the lengths `tried`.
     """
     rows = list(csv.DictReader(monitor.splitlines(), delimiter="\t"))
     totals: defaultdict[tuple[str, str], float] = defaultdict(float)
@@ -35,7 +37,14 @@ def analyse_training(run: Mapping[str, Any], monitor: str, gate_load: float) -> 
         "alarms": run.get("alarms", []),
         "tasks": {name: held for name, held in tasks.items() if held},
         "gates": {name: found for name in run["tasks"] if (found := _gates(gates, name, gate_load))},
+        **({"length": _length(run)} if "lengths" in run else {}),
     }
+
+
+def _length(run: Mapping[str, Any]) -> dict[str, Any]:
+    tried = [trial["epochs"] for trial in run["lengths"]]
+    trained = max(seed["epochs"] for seed in run["seeds"])
+    return {"epochs": run["epochs"], "trained": trained, "batch": run["batch"], "tried": tried}
 
 
 def _task(rows: Sequence[Row], totals: Mapping[tuple[str, str], float]) -> dict[str, Any]:

@@ -164,6 +164,8 @@ def _recipe() -> list[str]:
         _line("  numbers: {kind: piecewise}", "by their bins | plain: as they are | periodic: by waves"),
         "training:",
         _line("  seeds: 5", "trainings per arm; under 5 no verdict is claimed"),
+        _line("  epochs: auto", "as fits the number of rows, and twice as many while that pays"),
+        _line("  batch: auto", "rows per step: near a 16th of the training rows, at most 1024"),
         _line("sharing: {kind: hard}", "one trunk, a head per task"),
         _line("balance: {kind: equal}", "the weighted mean of the normalised losses"),
         _line("sampling: {kind: shuffle}", "every row once per epoch"),

@@ -36,6 +36,7 @@ def leave_on_sigterm() -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # the parents, DVC and our own watch may each say it
     raise SystemExit(128 + number)
 
 

@@ -357,6 +357,7 @@ def _watched(arm: Arm) -> Watched:
         trained=loss_states(arm.states, arm.plans),
         begins={name: arm.sampling.begins(name) for name in arm.states},
         auxiliary=tuple(arm.fadings),
+        keeps_best=recipe.keeps_best,
     )  # fmt: skip
 
 

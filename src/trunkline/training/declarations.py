@@ -49,9 +49,9 @@ class DeclaredTraining(Declared):
     )
     epochs: Epochs = Field(
         "auto",
-        description="Passes over the training rows; auto: 8 over 8,000 rows and fewer, 3 over 226,000 and more; in "
-        "each arm twice as many, and again, as long as that raises the validation composite of the first seed by 0.005 "
-        "and there are fewer than 2,000 steps.",
+        description="Passes over the training rows; auto: 8 over 8,000 rows and fewer, 3 over 226,000 and more, but "
+        "at least 64 steps; in each arm twice as many, and again, as long as that raises the validation composite of "
+        "the first seed by 0.005 and there are fewer than 1,000 steps.",
     )
     batch: Batch = Field(
         "auto", description="Rows per step; auto: a power of two, near a 16th of the training rows, 32 to 1024."
@@ -105,6 +105,11 @@ class DeclaredTraining(Declared):
         ge=1,
         description="Rows held in memory and shuffled together; larger data is shuffled in such blocks.",
     )
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the validation composite chooses the weights kept, which else are those of the last epoch."""
+        return self.keep == "best" or self.early_stop is not None
 
     @model_validator(mode="after")
     def _whole_parts(self) -> Self:

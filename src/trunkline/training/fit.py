@@ -381,11 +381,10 @@ class _Trainer:
                 f"labels.{name}": count for name, count in zip(self.arm.states, self.shown[place].tolist(), strict=True)
             }
         fitted.history.append(row)
-        chooses = self.recipe.keep == "best" or self.recipe.early_stop is not None
-        if composite > fitted.composite or not chooses:
+        if composite > fitted.composite or not self.recipe.keeps_best:
             fitted.composite, fitted.kept_epoch = composite, self.epoch + 1
             state = fitted.network.state_dict()
-            self.best[place] = {key: value.clone() for key, value in state.items()} if chooses else None
+            self.best[place] = {key: value.clone() for key, value in state.items()} if self.recipe.keeps_best else None
 
     def _state(self) -> dict[str, Any]:
         return {

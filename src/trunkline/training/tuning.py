@@ -8,6 +8,7 @@ learning rate   where alone.tune lists several
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +19,11 @@ WORTH = 0.005
 """Rise of the validation composite for which training takes twice as long: as the default margin of a verdict, in
 parts of the way from a constant prediction to a perfect one."""
 
-ENOUGH = 2_000
-"""Steps from which on no longer training is tried."""
+FEWEST = 64
+"""Steps of the first length tried: shorter trainings, as of one large step per epoch, tell little from each other."""
+
+ENOUGH = 1_000
+"""Steps from which on no longer training is tried: twice as many may be made."""
 
 
 def tuned_recipe(
@@ -47,7 +51,8 @@ def tuned_recipe(
             report,
         )
         recipe = recipe.model_copy(update={"epochs": epochs})
-        report(f"trains {epochs} epochs in steps of {recipe.batch:,} rows")
+        most = "at most " if recipe.early_stop else ""
+        report(f"trains {most}{epochs} epochs in steps of {recipe.batch:,} rows")
     trials = []
     for place, rate in enumerate(tune):
         report(f"tries learning rate {rate:g}")
@@ -64,7 +69,7 @@ def choose_epochs(
     """Return how many epochs to train, and what was tried on the way.
 
     Args:
-        begin: Epochs that fit the number of rows.
+        begin: Epochs that fit the number of rows; more are tried first where these make a handful of steps.
         steps: Steps of an epoch.
         composite: Trains one seed for so many epochs and returns its composite on the validation rows.
         report: Takes lines of progress.
@@ -79,6 +84,7 @@ def choose_epochs(
         tries 32 epochs
         16
     """
+    begin = max(begin, math.ceil(FEWEST / steps))
     if begin * steps >= ENOUGH:
         return begin, []
 

@@ -147,7 +147,7 @@ def _no_better(tasks: Sequence[str], skill: Tensor, bound: float, kind: str, beg
         )
 
 
-def rising(tasks: Sequence[str], curves: Tensor, seed: int, bound: float) -> Iterator[Seen]:
+def rising(tasks: Sequence[str], curves: Tensor, seed: int, bound: float, keeps_best: bool) -> Iterator[Seen]:
     """Find tasks whose loss on the validation rows rose twice in a row, to well above its lowest.
 
     Args:
@@ -155,6 +155,7 @@ def rising(tasks: Sequence[str], curves: Tensor, seed: int, bound: float) -> Ite
         curves: Of one seed, float64 [epochs, tasks].
         seed: Whose.
         bound: Share of the lowest that it may stand above it.
+        keeps_best: Whether the best epoch is kept already.
     """
     if len(curves) < 3:
         return
@@ -168,7 +169,7 @@ def rising(tasks: Sequence[str], curves: Tensor, seed: int, bound: float) -> Ite
             seed,
             f"its loss on the validation rows rose to {float(last[task]):.3f} from {float(lowest[task]):.3f} after "
             f"epoch {best}",
-            "raise trunk.dropout, or keep the best epoch with training.keep: best",
+            "raise trunk.dropout" + ("" if keeps_best else ", or keep the best epoch with training.keep: best"),
         )
 
 

@@ -55,6 +55,9 @@ class Watched:
     auxiliary: Collection[str] = ()
     """Tasks whose say falls on purpose, and whose end nobody judges."""
 
+    keeps_best: bool = False
+    """Whether the validation rows choose the epoch whose weights are kept."""
+
 
 class Watch:
     """What is seen of one training of the shared arm.
@@ -150,7 +153,7 @@ class Watch:
             yield from rules.conflicts(self.tasks, self.meter.series["cosine"], bounds.cosine)
         for seed, curve in curves.items():
             if bounds.rise is not None:
-                yield from self._of_main(rules.rising(self.tasks, curve, seed, bounds.rise))
+                yield from self._of_main(rules.rising(self.tasks, curve, seed, bounds.rise, self.arm.keeps_best))
             if bounds.gate_load is not None:
                 yield from rules.collapsed(reports[seed], seed, bounds.gate_load)
 
