@@ -130,6 +130,17 @@ def test_a_run_shows_stages_their_lines_and_the_way_on(finished_project):
     assert ["task", "metric", "alone", "shared", "gain", "interval", "verdict"] in words
 
 
+@pytest.mark.parametrize("stage", ["train", "baseline"])
+def test_a_run_of_one_stage_shows_no_verdicts_that_are_not_its_own(finished_project, stage):
+    write_evaluation(finished_project.root)
+    done = finished_project.call("trunkline", "run", "--only", stage)
+    assert done.returncode == 0
+    assert "verdict" not in done.stdout.splitlines()[0]
+    assert done.stdout.splitlines()[-1].endswith("verdicts and model are those of the last whole run")
+    answer = json.loads(finished_project.call("trunkline", "run", "--only", stage, "--json").stdout)
+    assert answer["evaluation"] is None
+
+
 def test_json_is_one_object_also_when_a_stage_fails(finished_project):
     done = finished_project.call("trunkline", "run", "--json", "--set", "training.epochs=4", train="fail:GateError")
     assert done.returncode == 6

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -33,11 +33,21 @@ class Viewer(Protocol):
         """Show how the run ended. What the fault says is shown by whoever ends the program."""
 
 
+ONE_STAGE = "next    trunkline run      the stages behind it; verdicts and model are those of the last whole run"
+
+
+def _judged(stages: Iterable[str]) -> bool:
+    """Return whether more was looked at than one stage that neither verdicts nor the model come from."""
+    words = {name.partition("@")[0] for name in stages}
+    return len(words) > 1 or not words.isdisjoint({"evaluate", "export"})
+
+
 class Screen:
     """A line per stage when it is done, what it prints indented while it runs; plain text outside a terminal."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
+        self._seen: list[str] = []
         self._terminal = None
         if file.isatty():
             from rich.console import Console
@@ -57,6 +67,7 @@ class Screen:
         self.say(f"    {text}", "dim")
 
     def _done(self, outcome: Outcome) -> None:
+        self._seen.append(outcome.name)
         style = {"ran": "green", "cached": "dim", "failed": "bold red"}[outcome.state]
         self.say(f"{outcome.name:<24} {outcome.state:<7} {outcome.seconds:7.1f} s", style)
 
@@ -70,8 +81,9 @@ class Screen:
 
     def end(self, root: Path, fault: Exception | None, decision: Decision | None = None) -> None:
         """Print the verdicts, where to go on, and what was decided on the model."""
-        for line in [] if fault else ending_lines(root):
-            self.say(line)
+        if not fault:
+            for line in ending_lines(root) if _judged(self._seen) else [ONE_STAGE]:
+                self.say(line)
         for line in decision_lines(decision) if decision else []:
             self.say(line)
 
@@ -91,12 +103,13 @@ class Silent:
 
     def end(self, root: Path, fault: Exception | None, decision: Decision | None = None) -> None:
         """Print the object."""
+        judged = not fault and _judged(each.name for each in self._outcomes)
         result = {
             "stages": [
                 {"name": each.name, "state": each.state, "seconds": round(each.seconds, 3)} for each in self._outcomes
             ],
             "error": {"code": getattr(fault, "code", BUG), "message": str(fault)} if fault else None,
-            "evaluation": None if fault else read_evaluation(root),
+            "evaluation": read_evaluation(root) if judged else None,
             "alarms": [] if fault else read_alarms(root),
             "report": str(REPORT),
             "model": str(MODEL),
