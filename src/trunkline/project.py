@@ -88,8 +88,8 @@ class Project(Declared):
 
     @model_validator(mode="after")
     def _consistent(self) -> Project:
-        if problems := _contradictions(self):
-            raise ValueError(problems[0])
+        for problem in _contradictions(self):
+            raise ValueError(problem)
         return self
 
     @property
@@ -102,8 +102,8 @@ class Project(Declared):
         return list(dict.fromkeys([*self.data.key, *self.columns, *targets, *of_split, *carried]))
 
 
-def _contradictions(project: Project) -> list[str]:
-    """Return a sentence for each pair of declarations that cannot both hold."""
+def _contradictions(project: Project) -> Iterator[str]:
+    """Yield a sentence for each pair of declarations that cannot both hold; each part counts on those before it."""
     parts = (
         _of_names,
         _of_targets,
@@ -119,7 +119,8 @@ def _contradictions(project: Project) -> list[str]:
         _of_evaluation,
         _of_drift,
     )
-    return [problem for part in parts for problem in part(project)]
+    for part in parts:
+        yield from part(project)
 
 
 def _of_names(project: Project) -> Iterator[str]:
