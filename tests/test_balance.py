@@ -533,7 +533,7 @@ class RankOne(torch.nn.Module):
     def look_at(self, features: Any) -> None:
         pass
 
-    def combined(self, outputs: Tensor) -> Tensor:
+    def combined(self, outputs: Tensor, as_trained: bool = False) -> Tensor:
         return outputs
 
     def forward(self, features: Tensor, codes: Tensor) -> Tensor:
