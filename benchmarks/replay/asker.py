@@ -94,6 +94,7 @@ def asked(place: Place, rows: pa.Table) -> Iterator[Asker]:
         rows: The first is what is asked.
     """
     command = [sys.executable, "-m", "trunkline", "serve", str(place.registry.folder), "--port", "0"]
+    rest = None
     process = subprocess.Popen(command, cwd=place.root, env=place.environment, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
@@ -102,7 +103,8 @@ def asked(place: Place, rows: pa.Table) -> Iterator[Asker]:
             lines.append(process.stderr.readline())
             if not lines[-1]:
                 raise RuntimeError(f"the service ended: {lines}")
-        threading.Thread(target=process.stderr.read, daemon=True).start()
+        rest = threading.Thread(target=process.stderr.read, daemon=True)
+        rest.start()
         asker = Asker(int(found[1]), place.name, json.dumps(question(place, rows)).encode())
         try:
             yield asker
@@ -111,6 +113,10 @@ def asked(place: Place, rows: pa.Table) -> Iterator[Asker]:
     finally:
         process.terminate()
         process.wait(timeout=60)
+        if rest:
+            rest.join()
+        if process.stderr:
+            process.stderr.close()
 
 
 def question(place: Place, rows: pa.Table) -> dict[str, Any]:
