@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from textwrap import wrap
 
 GAP = "  "
 FEWEST = 16  # columns that the last cell of a row keeps
 
 
-def aligned(rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
-    r"""Yield the lines of a table: the last cell of a row is wrapped, the others are as wide as their widest.
+def aligned(rows: Sequence[Sequence[str]], words: int | None = None, columns: int | None = None) -> list[str]:
+    r"""Return the lines of a table, whose cells are as wide as the widest of their column; the last one is to the left.
+
+    Args:
+        rows: All of one length.
+        words: How many of the first cells are to the left, the others to the right. Default: all.
+        columns: Where the last cell is wrapped. Default: nowhere.
 
     Example:
-        >>> print(*aligned([("a", "b c d"), ("long", "e")], 8), sep="\n")
+        >>> aligned([("name", "rows", "note"), ("a", "10", "new")], words=1)
+        ['name  rows  note', 'a       10  new']
+        >>> print(*aligned([("a", "b c d"), ("long", "e")], columns=8), sep="\n")
         a     b c d
         long  e
     """
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
-    before = sum(widths) + len(GAP) * len(widths)
+    widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
+    before, left = sum(widths) + len(GAP) * len(widths), len(widths) if words is None else words
+    lines = []
     for *cells, last in rows:
-        first = "".join(f"{cell.ljust(width)}{GAP}" for cell, width in zip(cells, widths, strict=True))
-        parts = wrap(last, max(FEWEST, columns - before), break_on_hyphens=False) or [""]
-        yield f"{first}{parts[0]}".rstrip()
-        yield from (" " * before + part for part in parts[1:])
+        padded = (cell.ljust if place < left else cell.rjust for place, cell in enumerate(cells))
+        first = "".join(f"{pad(width)}{GAP}" for pad, width in zip(padded, widths, strict=True))
+        kept = [last] if columns is None else wrap(last, max(FEWEST, columns - before), break_on_hyphens=False) or [""]
+        lines += [f"{first}{kept[0]}".rstrip(), *(" " * before + part for part in kept[1:])]
+    return lines

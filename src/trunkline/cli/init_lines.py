@@ -22,16 +22,16 @@ def decided(draft: Draft) -> Iterator[str]:
     yield from wrap(_read(draft), COLUMNS)
     yield ""
     tasks = [(aim.task, aim.kind, f"{aim.rows:,}", f"{aim.says} ({aim.why})") for aim in draft.aims.values()]
-    yield from aligned([("task", "kind", "rows", "holds (why this kind)"), *tasks], COLUMNS)
+    yield from aligned([("task", "kind", "rows", "holds (why this kind)"), *tasks], columns=COLUMNS)
     yield ""
     inputs = [(shown(name), found.kind, found.says) for name, found in draft.inputs.items()]
-    yield from aligned([("input", "kind", "holds"), *inputs[:MOST_INPUTS]], COLUMNS)
+    yield from aligned([("input", "kind", "holds"), *inputs[:MOST_INPUTS]], columns=COLUMNS)
     if len(inputs) > MOST_INPUTS:
         yield f"and {len(inputs) - MOST_INPUTS} more inputs: see params.yaml"
     if draft.left_out:
         yield ""
         out = [(shown(name), reason) for name, reason in draft.left_out.items()]
-        yield from aligned([("left out", "because"), *out], COLUMNS)
+        yield from aligned([("left out", "because"), *out], columns=COLUMNS)
     yield ""
     yield from wrap(f"key    {', '.join(draft.key.columns)}: {draft.key.why}", COLUMNS, subsequent_indent=" " * 7)
     yield from wrap(f"split  {_split(draft)}", COLUMNS, subsequent_indent=" " * 7)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from trunkline.cli.columns import aligned
 from trunkline.cli.verdict import COLUMNS, NOTHING
 
 if TYPE_CHECKING:
@@ -55,21 +55,3 @@ def _said(each: Compared) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return NOTHING if value is None else form.format(value)
-
-
-def aligned(rows: Sequence[Sequence[str]], words: int) -> list[str]:
-    """Return rows of text as a table; the first `words` columns and the last to the left, the others to the right.
-
-    Example:
-        >>> aligned([("name", "rows", "note"), ("a", "10", "new")], words=1)
-        ['name  rows  note', 'a       10  new']
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = {*range(words), len(widths) - 1}
-    return [
-        "  ".join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

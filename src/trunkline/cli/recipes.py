@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from trunkline.cli.flow_file import become, find_flow
 from trunkline.cli.project_folder import find_project
 from trunkline.errors import ParamsError
 
@@ -44,13 +44,11 @@ def recipes(
     from trunkline.pipeline.recipes import read_recipes
 
     root = find_project()
-    if not (root / FLOW).is_file():
-        raise ParamsError(f"{root / FLOW}: not found; take flows/ from trunkline's repository")
+    flow = find_flow(root, FLOW)
     _refuse_unreachable(dask)
     jobs = _jobs(root, read_recipes(file), dask not in (None, HERE), repository, keep)
     asked = {"root": str(root), "jobs": [asdict(job) for job in jobs], "at_once": at_once, "dask": dask}
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, str(root / FLOW), json.dumps({**asked, "as_json": as_json})])
+    become(flow, json.dumps({**asked, "as_json": as_json}))
 
 
 def _refuse_unreachable(dask: str | None) -> None:

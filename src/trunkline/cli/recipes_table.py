@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from trunkline.cli.promotion import aligned
+from trunkline.cli.columns import aligned
 from trunkline.cli.verdict import COLUMNS, NOTHING
 from trunkline.files import write_bytes
 

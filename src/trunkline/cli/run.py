@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trunkline.cli.flow_file import become, find_flow
 from trunkline.cli.project_folder import find_project
 from trunkline.errors import GateError, ParamsError, TrunklineError
 
@@ -51,14 +51,13 @@ def run(
 
 
 def _become_flow(root: Path, only: str | None, promote: bool, as_json: bool) -> None:
-    if not (root / FLOW).is_file():
-        raise ParamsError(f"{root / FLOW}: not found; take it from trunkline's repository, or run without --prefect")
+    flow = find_flow(root, FLOW, "take it from trunkline's repository, or run without --prefect")
     options = [
         *(["--only", only] if only else []),
         *(["--promote"] if promote else []),
         *(["--json"] if as_json else []),
     ]
-    os.execv(sys.executable, [sys.executable, str(root / FLOW), *options])
+    become(flow, *options)
 
 
 def run_and_show(root: Path, only: str | None, as_json: bool, *, promote: bool = False) -> int:

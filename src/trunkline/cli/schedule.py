@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from trunkline.cli.flow_file import become, find_flow
 from trunkline.cli.project_folder import find_project
 from trunkline.errors import ParamsError
 
@@ -45,9 +44,7 @@ def schedule(
         raise ParamsError("schedule: --cron and --every exclude each other")
     if timezone and not cron:
         raise ParamsError("schedule: --timezone belongs to --cron")
-    if not (root / FLOW).is_file():
-        raise ParamsError(f"{root / FLOW}: not found; take flows/ from trunkline's repository")
+    flow = find_flow(root, FLOW)
     chosen = {"cron": cron, "timezone": timezone, "every": every, "watch": watch, "settle": settle}
     asked = {"root": str(root), **chosen, "once": once, "promote": promote, "port": port}
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, str(root / FLOW), json.dumps(asked)])
+    become(flow, json.dumps(asked))

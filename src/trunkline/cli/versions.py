@@ -49,7 +49,7 @@ def _facts(registry: Registry, version: int, aliases: dict[str, int]) -> dict[st
 
 def _show(found: list[dict[str, Any]]) -> None:
     """Print a line per version, and below it why it is what it is, in lines no longer than the terminal."""
-    from trunkline.cli.promotion import aligned
+    from trunkline.cli.columns import aligned
     from trunkline.cli.verdict import COLUMNS
 
     width = min(COLUMNS, get_terminal_size((COLUMNS, 0)).columns)
